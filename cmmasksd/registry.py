@@ -1,0 +1,37 @@
+"""The package's registries: scope ``cmmasksd``, each a direct child of mmengine's root registry.
+
+A config of this package (``default_scope = 'cmmasksd'``) writes our types bare and borrowed ones with their scope (``mmseg.FCNHead``); a
+config of another OpenMMLab project writes ``cmmasksd.ReferringSegmentor`` after
+``custom_imports = dict(imports=['cmmasksd.registry'])``. Nothing but this file is imported until a type is asked for: each registry imports
+the room named in ``locations`` on its first miss.
+"""
+
+from mmengine import registry as mmengine
+from mmengine.registry import Registry
+
+SCOPE = 'cmmasksd'
+
+
+def _child(parent: Registry, location: str | None = None) -> Registry:
+    return Registry(parent.name, parent=parent, scope=SCOPE, locations=[f'cmmasksd.{location}'] if location else [])
+
+
+DATASETS = _child(mmengine.DATASETS, 'datasets')
+TRANSFORMS = _child(mmengine.TRANSFORMS, 'datasets.transforms')
+MODELS = _child(mmengine.MODELS, 'models')
+METRICS = _child(mmengine.METRICS, 'evaluation')
+HOOKS = _child(mmengine.HOOKS, 'engine')
+LOOPS = _child(mmengine.LOOPS, 'engine')
+OPTIM_WRAPPERS = _child(mmengine.OPTIM_WRAPPERS, 'engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(mmengine.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
+VISUALIZERS = _child(mmengine.VISUALIZERS, 'visualization')
+
+# We add nothing to these; a config may still name mmengine's types in our scope.
+DATA_SAMPLERS = _child(mmengine.DATA_SAMPLERS)
+EVALUATOR = _child(mmengine.EVALUATOR)
+LOG_PROCESSORS = _child(mmengine.LOG_PROCESSORS)
+MODEL_WRAPPERS = _child(mmengine.MODEL_WRAPPERS)
+OPTIMIZERS = _child(mmengine.OPTIMIZERS)
+PARAM_SCHEDULERS = _child(mmengine.PARAM_SCHEDULERS)
+RUNNERS = _child(mmengine.RUNNERS)
+VISBACKENDS = _child(mmengine.VISBACKENDS)

@@ -1,0 +1,123 @@
+"""What the rooms hand one another: features of the two towers, and the geometry of a letterboxed picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class VisualFeatures:
+    """What an image encoder gives for B images.
+
+    Attributes:
+        levels: three maps (B, C_l, h, w), shallow to deep, for the neck.
+        patches: (B, N, C), every patch in the joint space of image and text, row by row of the h x w grid.
+        pooled: (B, C), the image as a whole ([class] token) in the joint space.
+    """
+
+    levels: tuple[Tensor, Tensor, Tensor]
+    patches: Tensor
+    pooled: Tensor
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """What a text encoder gives for E expressions of L tokens.
+
+    Attributes:
+        words: (E, L, D_t), the tower's last normalised layer, for the decoder's cross-attention.
+        tokens: (E, L, C), the same in the joint space of image and text.
+        sentence: (E, C), the sentence feature: the token at EOT in the joint space.
+        padding: (E, L) bool, True at the positions after EOT.
+        word_tokens: (E, L) bool, True at word tokens: neither SOT, EOT nor padding.
+    """
+
+    words: Tensor
+    tokens: Tensor
+    sentence: Tensor
+    padding: Tensor
+    word_tokens: Tensor
+
+    def __getitem__(self, rows: slice) -> TextFeatures:
+        """The features of some of the expressions."""
+        return TextFeatures(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """How a picture lies in the network's input: scaled to ``scaled``, its corner at ``offset``. All in whole pixels, (height, width) order.
+
+    Attributes:
+        original: size of the picture on disk.
+        scaled: size of the picture inside the input.
+        offset: (top, left) of the picture inside the input.
+        size: the network's input, H x W.
+    """
+
+    original: tuple[int, int]
+    scaled: tuple[int, int]
+    offset: tuple[int, int]
+    size: tuple[int, int]
+
+    @classmethod
+    def fit(cls, original: tuple[int, int], size: tuple[int, int]) -> Letterbox:
+        """The largest centred placement of ``original`` in ``size`` that keeps the aspect ratio (rounded size, floored corner)."""
+        scale = min(size[0] / original[0], size[1] / original[1])
+        scaled = tuple(min(limit, max(1, round(length * scale))) for length, limit in zip(original, size))
+        offset = tuple((outer - inner) // 2 for outer, inner in zip(size, scaled))
+        return cls(tuple(original), scaled, offset, tuple(size))
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The picture's rows and columns inside the input."""
+        (top, left), (height, width) = self.offset, self.scaled
+        return slice(top, top + height), slice(left, left + width)
+
+    def undo(self, probabilities: Tensor) -> Tensor:
+        """Brings probabilities of the input back to the picture: crop the border, resize bicubically, clamp.
+
+        Args:
+            probabilities: (K, H, W) at the input's size, float.
+
+        Returns:
+            (K, height, width) at the picture's original size, in [0, 1].
+        """
+        rows, columns = self.window
+        cropped = probabilities[None, :, rows, columns]
+        if self.scaled != self.original:
+            cropped = F.interpolate(cropped, size=self.original, mode='bicubic', align_corners=False)
+        return cropped[0].clamp(0, 1)
+
+
+def gather_images(features: Tensor, image_index: Tensor | None) -> Tensor:
+    """Picks every expression's image: (B, ...) -> (E, ...) by ``image_index`` (E,); ``None`` means that E equals B, in order."""
+    return features if image_index is None else torch.index_select(features, 0, image_index)
+
+
+@dataclass(frozen=True)
+class MainBranch:
+    """Everything the main branch computed in a training step, for the distillation branches to start from.
+
+    Attributes:
+        patch_embeddings: (B, N, D), the image tower's input before positions.
+        word_embeddings: (E, L, D_t), the text tower's input before positions.
+        input_ids: (E, L) token ids.
+        image_index: (E,) the image of each expression; None: one expression an image, in order.
+        visual: features of the B images.
+        text: features of the E expressions.
+        projected: the neck's projections of ``visual.levels``.
+        logits: (E, 1, 4h, 4w), float32.
+    """
+
+    patch_embeddings: Tensor
+    word_embeddings: Tensor
+    input_ids: Tensor
+    image_index: Tensor | None
+    visual: VisualFeatures
+    text: TextFeatures
+    projected: tuple[Tensor, ...]
+    logits: Tensor
