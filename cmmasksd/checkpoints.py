@@ -1,0 +1,267 @@
+"""Safe reading of checkpoints and CLIP weights: files of strangers are data, nothing in them is run, and there is no way around it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+from mmengine.dist import barrier, get_dist_info
+from mmengine.runner import CheckpointLoader
+from mmengine.utils import digit_version
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .compat import checkpoint_globals, checkpoint_schemes
+from .torchscript_archive import ArchiveError, read_torchscript_tensors
+
+WEIGHT_SUFFIXES = ('.pt', '.pth', '.bin', '.ckpt', '.safetensors')
+_CLIP_NAMES = ('visual.', 'transformer.', 'token_embedding.', 'positional_embedding', 'ln_final.', 'text_projection')
+_CLIP_SETTINGS = ('input_resolution', 'context_length', 'vocab_size')  # integers that OpenAI keeps beside the weights
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read, or that holds more than data; the message names the file and the mend."""
+
+
+def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads a checkpoint: a training checkpoint of mmengine (either flavour), a plain state dict, or safetensors.
+
+    ``torch.load(weights_only=True)`` with mmengine's own types allowed by name. All tensors stay on the CPU; loading them into a model or an
+    optimiser moves them to where these are.
+
+    Raises:
+        CheckpointError: missing, cut off, not a checkpoint, or it asks for anything else than data.
+    """
+    path = _find_file(path)
+    kind = _identify(path)
+    if kind == 'torchscript':
+        raise CheckpointError(f'{path} is a TorchScript archive, not a checkpoint; if it is one of CLIP, give it as `pretrained` of the towers')
+    content = _load_safetensors(path) if kind == 'safetensors' else _load_torch(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(f'{path} holds a {type(content).__name__}, but a checkpoint is a dict; save the model\'s state_dict()')
+    return content
+
+
+def load_clip_state_dict(source: str | os.PathLike[str], architecture: str | None = None) -> dict[str, Tensor]:
+    """Reads the weights of a CLIP model under OpenAI's names (``visual.*``, ``transformer.*``, ``token_embedding.weight`` ...).
+
+    Args:
+        source: a local file (OpenAI's own TorchScript archive, a state dict with or without ``module.`` prefixes, a checkpoint with a
+            ``state_dict``, safetensors; open_clip's ``text.*`` names are mapped), or a tag of open_clip such as ``openai``, which is downloaded.
+        architecture: open_clip's model name, which a tag needs, e.g. ``ViT-B-16-quickgelu``.
+
+    Returns:
+        Both towers, ``logit_scale`` and, where there is one, ``logit_bias``; floating-point tensors in float32.
+
+    Raises:
+        CheckpointError: no such file or tag, a download that fails, a file that cannot be read safely or holds no CLIP.
+    """
+    path = _find_weights(str(source), architecture)
+    if _identify(path) == 'torchscript':
+        try:
+            state: Any = read_torchscript_tensors(path)
+        except ArchiveError as error:
+            raise CheckpointError(f'{path} cannot be read as a TorchScript archive: {error}; download it anew') from error
+    else:
+        content = load_checkpoint_file(path)
+        state = content.get('state_dict', content)
+    return _to_clip(state, path)
+
+
+def register_safe_loader() -> None:
+    """Makes mmengine read every checkpoint (``load_from``, ``resume``, ``load_checkpoint``) by ``load_checkpoint_file``.
+
+    Local files and http(s) are read; all other schemes that mmengine knows are refused, since its own readers fall back to unsafe loading.
+    """
+    loaders: dict[str, Callable] = {'': load_from_local, 'http://': load_from_http, 'https://': load_from_http}
+    for scheme in {*checkpoint_schemes(), *loaders}:
+        CheckpointLoader.register_scheme(scheme, loaders.get(scheme, load_from_refused), force=True)
+
+
+def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """mmengine's loader of local files; ``map_location`` is left aside, see ``load_checkpoint_file``."""
+    return load_from_refused(filename) if '://' in filename else load_checkpoint_file(filename)
+
+
+def load_from_http(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """mmengine's loader of web addresses: downloaded once a machine into torch.hub's folder, then read as any file."""
+    return load_checkpoint_file(_first_of_machine(lambda: _download_url(filename)))
+
+
+def load_from_refused(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """mmengine's loader of all other schemes."""
+    raise CheckpointError(f'{filename}: checkpoints are read from local files and http(s) addresses only; download it and give the path of the file')
+
+
+def _find_file(path: str | os.PathLike[str]) -> Path:
+    found = Path(path).expanduser()
+    if not found.is_file():
+        what = 'is a folder, not a checkpoint' if found.is_dir() else 'does not exist'
+        raise CheckpointError(f'{path} {what}; check the path')
+    return found
+
+
+def _identify(path: Path) -> str:
+    """'torchscript', 'safetensors' or 'torch', by the file's first bytes; raises CheckpointError for what is none of them."""
+    with open(path, 'rb') as file:
+        head = file.read(512)
+    if head.startswith(b'PK'):
+        return _identify_zip(path)
+    if head[8:9] == b'{' or (path.suffix == '.safetensors' and head):
+        return 'safetensors'
+    if head.startswith(b'\x80'):
+        return 'torch'
+    if not head:
+        what = 'is empty; download or copy it anew'
+    elif head.lstrip().startswith(b'<'):
+        what = 'is a web page, not weights: the download needed a log-in or a confirmation; download it in a browser'
+    elif head.startswith(b'version https://git-lfs'):
+        what = 'is a pointer of git-lfs, not weights; run `git lfs pull` where it was cloned'
+    else:
+        what = 'is no checkpoint of torch or safetensors; download or copy it anew'
+    raise CheckpointError(f'{path} {what}')
+
+
+def _identify_zip(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise CheckpointError(f'{path} is cut off or damaged ({error}); download or copy it anew') from error
+    if any(record.filename.endswith('/constants.pkl') for record in records):
+        return 'torchscript'
+    # torch.save stores its records as they are; compressed or overlapping ones could unfold to any size
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records) or sum(record.file_size for record in records) > path.stat().st_size:
+        raise CheckpointError(f'{path} is a zip archive, but not one that torch wrote; if it was packed after saving, unpack it')
+    return 'torch'
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f'{path} is cut off or no safetensors file ({error}); download or copy it anew') from error
+
+
+def _load_torch(path: Path) -> Any:
+    if digit_version(torch.__version__) < digit_version('2.6.0'):
+        raise CheckpointError(f'{path} was not read: before torch 2.6 a file can get around weights_only (CVE-2025-32434); install a newer torch')
+    try:
+        with torch.serialization.safe_globals(checkpoint_globals()):
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        wanted = re.search(r'GLOBAL ([\w.]+)', str(error))
+        reason = f'it asks for {wanted[1]}' if wanted else 'it holds more than tensors and plain data, or is damaged'
+        # torch's message is left out: it advises to switch the safety off
+        raise CheckpointError(f'{path} was refused and nothing in it was run: {reason}. Ask for a file with the plain state_dict()') from None
+    except Exception as error:  # a damaged file can fail anywhere inside torch, with any exception
+        raise CheckpointError(f'{path} is damaged or cut off ({type(error).__name__}: {error}); download or copy it anew') from error
+
+
+def _find_weights(source: str, architecture: str | None) -> Path:
+    path = Path(source).expanduser()
+    if path.exists() or path.suffix in WEIGHT_SUFFIXES or len(path.parts) > 1:
+        return _find_file(path)
+    if architecture is None:
+        raise CheckpointError(f'{source!r} is no file, and as a tag of open_clip it needs the name of an architecture')
+    return _first_of_machine(lambda: _download_tag(source, architecture))
+
+
+def _download_tag(tag: str, architecture: str) -> Path:
+    from open_clip import pretrained as open_clip_weights  # slow to import, and needed for tags alone
+
+    config = open_clip_weights.get_pretrained_cfg(architecture, tag)
+    if not config:
+        tags = ', '.join(open_clip_weights.list_pretrained_tags_by_model(architecture)) or 'none: it does not know that architecture'
+        raise CheckpointError(f'{tag!r} is neither a file nor weights that open_clip has for {architecture} (it has: {tags})')
+    try:
+        return Path(open_clip_weights.download_pretrained(config))
+    except (OSError, RuntimeError, HTTPException) as error:
+        where = config.get('url') or f'https://huggingface.co/{config.get("hf_hub")}'
+        raise CheckpointError(
+            f'the weights {tag!r} of {architecture} could not be downloaded ({error}); '
+            f'fetch them on a machine with a network ({where}) and give the path of the file instead of the tag'
+        ) from error
+
+
+def _download_url(url: str) -> Path:
+    folder, name = Path(torch.hub.get_dir()) / 'checkpoints', Path(urlparse(url).path).name
+    if name in ('', '..'):
+        raise CheckpointError(f'{url} names no file')
+    if not (folder / name).is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(folder / name), progress=True)
+        except (OSError, RuntimeError, HTTPException) as error:
+            raise CheckpointError(f'{url} could not be downloaded ({error}); check the address and the network') from error
+    return folder / name
+
+
+def _first_of_machine(download: Callable[[], Path]) -> Path:
+    """Runs ``download`` in one process of each machine first, so that the others find the file in the cache."""
+    rank, _ = get_dist_info()
+    is_first = int(os.environ.get('LOCAL_RANK', rank)) == 0
+    try:
+        if is_first:
+            return download()
+    finally:
+        barrier()
+    return download()
+
+
+def _to_clip(state: Any, path: Path) -> dict[str, Tensor]:
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise CheckpointError(f'{path} holds no state dict; save the model\'s state_dict()')
+    if state and all(name.startswith('module.') for name in state):
+        state = {name.removeprefix('module.'): value for name, value in state.items()}
+    # attn_mask: a constant that modules of an archive carry beside their weights
+    names = {name: name.removeprefix('text.') for name in state if name not in _CLIP_SETTINGS and not name.endswith('attn_mask')}
+    if not any(name.startswith(_CLIP_NAMES) for name in names.values()):
+        examples = ', '.join(list(names)[:3])
+        raise CheckpointError(f'{path} holds no weights of CLIP (its names: {examples[:200]} ...); give a CLIP model of OpenAI or open_clip')
+    clip = {new: state[old] for old, new in names.items()}
+    odd = [name for name, value in clip.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise CheckpointError(f'{path}: {odd[0][:80]} is a {type(clip[odd[0]]).__name__}, not a tensor; give a plain state dict')
+    # expanded or shared views could unfold to any size
+    if sum(value.numel() * value.element_size() for value in clip.values()) > 2 * path.stat().st_size:
+        raise CheckpointError(f'{path} holds tensors that are larger than the file; give a plain state dict')
+    return {name: value.detach().float() if value.is_floating_point() else value.detach() for name, value in clip.items()}
+
+
+def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], source: str) -> None:
+    """Loads a checkpoint's ``state_dict`` into a model, strictly; see :func:`check_weights`."""
+    state = checkpoint.get('state_dict', checkpoint)
+    check_weights(model, state, source)
+    model.load_state_dict(state, strict=False)
+
+
+def check_weights(model: nn.Module, state: Mapping[str, Any], source: str) -> None:
+    """Makes sure that a state dict is one of this model; mmengine would load what fits and leave the rest random.
+
+    Distillation branches vanish at inference, so their weights may be absent or too many; position embeddings are resized at load.
+
+    Raises:
+        CheckpointError: missing, unknown or ill-shaped weights; names the first of each.
+    """
+    own = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    names = {name for name in (*own, *state) if not name.startswith('distillation.')}
+    faults = {
+        'missing': sorted(names - state.keys()),
+        'unknown': sorted(names - own.keys()),
+        'of another shape': sorted(
+            name for name in names & own.keys() & state.keys() if state[name].shape != own[name] and not name.endswith('positional_embedding')
+        ),
+    }
+    if any(faults.values()):
+        told = '; '.join(f'{len(found)} {fault}, such as {found[0]}' for fault, found in faults.items() if found)
+        raise CheckpointError(f"{source} holds the weights of another model than the config's ({told}); use the config it was trained with")

@@ -1,0 +1,92 @@
+"""Reader of COCO's instances.json: the pictures and objects that refs name, each checked when it is asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+
+from .checks import ReferError, check_image_size, located, read_field, read_name
+from .segmentation import Segmentation, clean_segmentation
+
+
+class Instances:
+    """Pictures and annotations of one instances.json by id. Those that are not wanted are not looked into.
+
+    Args:
+        path: the file.
+        image_ids: the pictures that are wanted.
+        ann_ids: the annotations that are wanted.
+
+    Attributes:
+        dropped: how many degenerate polygon parts each annotation lost, by its id; only of those asked for by ``segmentation``.
+
+    Raises:
+        ReferError: no JSON, no such lists, records without an id, a wanted id that is there twice.
+    """
+
+    def __init__(self, path: Path, image_ids: Container[int], ann_ids: Container[int]) -> None:
+        self.path = path
+        content = _read_json(path)
+        self._images = self._pick(content, 'images', image_ids)
+        self._annotations = self._pick(content, 'annotations', ann_ids)
+        # refs may share an annotation: each is checked once
+        self._segmentations: dict[int, Segmentation] = {}
+        self.dropped: dict[int, int] = {}
+
+    def image(self, image_id: int) -> tuple[str, int, int]:
+        """(file_name, height, width) of one picture; the name is one without folders."""
+        record = self._images.get(image_id)
+        if record is None:
+            raise ReferError(f'its image {image_id} is not in {self.path}; the two files belong to different sets')
+        with located(f'image {image_id} of {self.path}'):
+            name, height, width = read_name(record, 'file_name'), read_field(record, 'height', int), read_field(record, 'width', int)
+            if name in ('.', '..') or any(character in name for character in '/\\\0'):
+                raise ReferError(f'file_name {name!r} must be a plain file name, without folders: the image folder is found by itself')
+            check_image_size(height, width)
+        return name, height, width
+
+    def segmentation(self, ann_id: int, image_id: int) -> Segmentation:
+        """Polygons, without degenerate parts, or RLE of one annotation, which must belong to that picture."""
+        annotation = self._annotations.get(ann_id)
+        if annotation is None:
+            raise ReferError(f'its annotation {ann_id} is not in {self.path}; the two files belong to different sets')
+        with located(f'annotation {ann_id} of {self.path}'):
+            owner = read_field(annotation, 'image_id', int)
+            if owner != image_id:
+                raise ReferError(f'it belongs to image {owner}, but the ref that names it to image {image_id}; correct one of the two')
+            if ann_id not in self._segmentations:
+                _, height, width = self.image(image_id)
+                cleaned, dropped = clean_segmentation(annotation.get('segmentation'), height, width)
+                self._segmentations[ann_id] = cleaned
+                if dropped:
+                    self.dropped[ann_id] = dropped
+        return self._segmentations[ann_id]
+
+    def _pick(self, content: dict[str, Any], section: str, wanted: Container[int]) -> dict[int, dict[str, Any]]:
+        records = content.get(section)
+        if not isinstance(records, list):
+            raise ReferError(f'{self.path} has no list {section!r}: it is not an instances.json of COCO')
+        picked: dict[int, dict[str, Any]] = {}
+        for index, record in enumerate(records):
+            if not isinstance(record, dict) or type(record.get('id')) is not int:
+                raise ReferError(f'{self.path}, {section}[{index}]: a dict with a whole number as id is expected')
+            if record['id'] in wanted:
+                if record['id'] in picked:
+                    raise ReferError(f'{self.path}, {section}[{index}]: id {record["id"]} is there twice; keep one of the two')
+                picked[record['id']] = record
+        return picked
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    if not content:
+        raise ReferError(f'{path} is empty; get it anew')
+    try:
+        instances = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ReferError(f'{path} is not valid JSON ({error}); it may be cut off: get it anew') from error
+    if not isinstance(instances, dict):
+        raise ReferError(f"{path} must hold a dict with 'images' and 'annotations', not {type(instances).__name__}")
+    return instances
