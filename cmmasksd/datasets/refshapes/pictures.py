@@ -1,0 +1,66 @@
+"""One picture of RefShapes, from its number: its scene, what is said of it, its JPEG and its records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .painting import paint
+from .records import Record, describe_picture
+from .scenes import Scene, draw_scene
+from .speaking import speak
+from .viewing import View, look
+
+SPLITS = ('train', 'val', 'testA', 'testB', *('train',) * 16)  # of pictures 0 to 19, of 20 to 39, ...
+
+_JPEG_QUALITY = 92
+_SCENE_TRIES = 200
+
+
+def make_picture(index: int, parameters: Record, folder: Path) -> Record:
+    """Draws picture ``index``, writes its JPEG and returns its records. All draws depend on (seed, index) alone."""
+    rng = np.random.default_rng([parameters['seed'], index])
+    height, width = parameters['image_sizes'][rng.integers(len(parameters['image_sizes']))]
+    split = SPLITS[index % len(SPLITS)]
+    scene, view, spoken = _draw_content(height, width, split, rng)
+    path = folder / picture_name(index, parameters)
+    picture = paint(scene, view, rng)
+    if not cv2.imwrite(str(path), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
+        raise OSError(f'RefShapes: could not write {path}; is the disk full?')
+    return describe_picture(path.name, split, scene, view, spoken, rng)
+
+
+def _draw_content(height: int, width: int, split: str, rng: np.random.Generator) -> tuple[Scene, View, dict[int, list[str]]]:
+    """Draws scenes until there is one that at least two refs of the split can be made of."""
+    for _ in range(_SCENE_TRIES):
+        scene = draw_scene(rng, height, width)
+        view = look(scene) if scene is not None else None
+        if scene is None or view is None:
+            continue
+        spoken = _speak_of_several(view, split, rng)
+        if len(spoken) >= 2:
+            return scene, view, spoken
+    raise RuntimeError(f'RefShapes: no picture of {height}x{width} with two refs for {split} in {_SCENE_TRIES} tries.')
+
+
+def _speak_of_several(view: View, split: str, rng: np.random.Generator) -> dict[int, list[str]]:
+    """Sentences about two to four of the things in clear view, by the thing's number: about fewer where there is no more to say."""
+    wanted = rng.integers(2, 5)
+    spoken: dict[int, list[str]] = {}
+    for number in rng.permutation(len(view.things)).tolist():
+        sentences = speak(number, view, split, rng) if view.things[number].clear else []
+        if sentences:
+            spoken[number] = sentences
+        if len(spoken) == wanted:
+            break
+    return spoken
+
+
+def picture_name(index: int, parameters: Record) -> str:
+    """Names carry a digest of all that pictures depend on, so that two sets in one image folder never take each other's pictures."""
+    content = json.dumps({name: value for name, value in parameters.items() if name != 'num_images'}, sort_keys=True)
+    return f'refshapes_{hashlib.sha256(content.encode()).hexdigest()[:8]}_{index:09d}.jpg'

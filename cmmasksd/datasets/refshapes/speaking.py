@@ -1,0 +1,129 @@
+"""How RefShapes' expressions are chosen for a thing and put into words."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Iterable
+
+import numpy as np
+
+from .expressions import DIRECTIONS, Corner, Description, Expression, Extreme, Relation, resolve
+from .viewing import Thing, View
+
+KINDS_OF_SPLIT = {
+    'train': {'attribute': 0.6, 'position': 0.25, 'relation': 0.15},
+    'val': {'attribute': 0.6, 'position': 0.25, 'relation': 0.15},
+    'testA': {'attribute': 1.0},
+    'testB': {'position': 0.5, 'relation': 0.5},
+}  # split -> how often each kind of expression is tried
+_SENTENCES_OF_REF = (0.2, 0.35, 0.3, 0.15)  # chances of 1, 2, 3 and 4 sentences
+_ATTRIBUTES = {'kind': 3.0, 'colour': 5.0, 'texture': 1.5, 'size': 2.0}  # name -> weight in the draw of what is said
+_TRIES = 16  # draws of an expression of one kind before another kind is tried
+
+_NOUNS = ('shape', 'object', 'thing')
+_LARGE = ('large', 'big')
+_EXTREMES = {
+    'left': ('leftmost {}', 'the leftmost {}', 'the {} on the far left'),
+    'right': ('rightmost {}', 'the rightmost {}', 'the {} on the far right'),
+    'top': ('top {}', 'the topmost {}', 'the {} at the top'),
+    'bottom': ('bottom {}', 'the lowest {}', 'the {} at the bottom'),
+}
+_CORNERS = ('{} {} {}', 'the {} {} {}')
+_CORNERS_BEHIND = ('{} in the {} {}', 'the {} in the {} {}')
+_RELATIONS = {
+    'left': ('{} left of the {}', 'the {} to the left of the {}'),
+    'right': ('{} right of the {}', 'the {} to the right of the {}'),
+    'top': ('{} above the {}', 'the {} above the {}'),
+    'bottom': ('{} below the {}', 'the {} under the {}'),
+}
+
+
+def speak(number: int, view: View, split: str, rng: np.random.Generator) -> list[str]:
+    """Draws one to four different sentences of the split's kinds that refer to ``view.things[number]``; none where none was found."""
+    chances = KINDS_OF_SPLIT[split]
+    wanted = 1 + _draw(_SENTENCES_OF_REF, rng)
+    sentences: dict[str, None] = {}  # a set that keeps its order
+    for _ in range(2 * wanted):
+        kind = list(chances)[_draw(chances.values(), rng)]
+        expression = _find(kind, number, view, rng)
+        if expression is not None:
+            sentences[say(expression, rng)] = None
+        if len(sentences) == wanted:
+            break
+    return list(sentences)
+
+
+def _find(kind: str, number: int, view: View, rng: np.random.Generator) -> Expression | None:
+    propose = {'attribute': _propose_description, 'position': _propose_position, 'relation': _propose_relation}[kind]
+    for _ in range(_TRIES):
+        expression = propose(view.things[number], view, rng)
+        # More than a description is said only where it is needed.
+        needed = isinstance(expression, Description) or expression.described.leaves_a_choice(view)
+        if needed and resolve(expression, view) == number:
+            return expression
+    return None
+
+
+def _describe(thing: Thing, view: View, rng: np.random.Generator, chances: tuple[float, ...]) -> Description:
+    """Says k of the thing's attributes with the k-th of ``chances``, k = 0, 1, ...; the texture only where textures differ."""
+    textures_differ = len({other.texture for other in view.things}) > 1
+    weights = _ATTRIBUTES if textures_differ else {name: weight for name, weight in _ATTRIBUTES.items() if name != 'texture'}
+    # The first k of this order are a weighted draw without replacement (Efraimidis and Spirakis, 2006).
+    order = sorted(weights, key=lambda name: rng.random() ** (1 / weights[name]), reverse=True)
+    return Description(**{name: getattr(thing, name) for name in order[:_draw(chances, rng)]})
+
+
+def _propose_description(thing: Thing, view: View, rng: np.random.Generator) -> Description:
+    return _describe(thing, view, rng, (0.0, 0.3, 0.5, 0.2))
+
+
+def _propose_position(thing: Thing, view: View, rng: np.random.Generator) -> Extreme | Corner:
+    described = _describe(thing, view, rng, (0.25, 0.5, 0.25))
+    horizontal = 'left' if thing.centre[0] < view.width / 2 else 'right'
+    vertical = 'top' if thing.centre[1] < view.height / 2 else 'bottom'
+    if rng.random() < 0.3:
+        return Corner(described, (vertical, horizontal))
+    return Extreme(described, horizontal if rng.random() < 0.5 else vertical)
+
+
+def _propose_relation(thing: Thing, view: View, rng: np.random.Generator) -> Relation:
+    others = [other for other in view.things if other is not thing]
+    anchor = others[rng.integers(len(others))]
+    right, down = thing.centre[0] - anchor.centre[0], thing.centre[1] - anchor.centre[1]
+    steps = {name: step[0] * right + step[1] * down for name, step in DIRECTIONS.items()}
+    direction = max(steps, key=steps.__getitem__)
+    described = _describe(thing, view, rng, (0.1, 0.7, 0.2))
+    return Relation(described, direction, _describe(anchor, view, rng, (0.0, 0.4, 0.6)))
+
+
+def say(expression: Expression, rng: np.random.Generator) -> str:
+    """Puts an expression into words, in lower case, with phrasings drawn at random."""
+    match expression:
+        case Description():
+            return _pick(('{}', 'the {}'), rng).format(_name(expression, rng))
+        case Extreme(described, direction):
+            return _pick(_EXTREMES[direction], rng).format(_name(described, rng))
+        case Corner(described, quarter) if rng.random() < 0.5:
+            return _pick(_CORNERS, rng).format(*quarter, _name(described, rng))
+        case Corner(described, quarter):
+            return _pick(_CORNERS_BEHIND, rng).format(_name(described, rng), *quarter)
+        case Relation(described, direction, anchor):
+            return _pick(_RELATIONS[direction], rng).format(_name(described, rng), _name(anchor, rng))
+    raise TypeError(f'no words for {expression!r}')
+
+
+def _name(description: Description, rng: np.random.Generator) -> str:
+    size = _pick(_LARGE, rng) if description.size == 'large' else description.size
+    noun = description.kind or _pick(_NOUNS, rng)
+    return ' '.join(word for word in (size, description.texture, description.colour, noun) if word)
+
+
+def _pick(phrases: tuple[str, ...], rng: np.random.Generator) -> str:
+    return phrases[rng.integers(len(phrases))]
+
+
+def _draw(chances: Iterable[float], rng: np.random.Generator) -> int:
+    """Draws k with the k-th of ``chances``, which sum to 1 (as ``rng.choice``, at a tenth of its time)."""
+    limits = list(itertools.accumulate(chances))
+    return bisect.bisect(limits[:-1], rng.random())
