@@ -1,0 +1,155 @@
+"""RefCOCODataset: any data set in REFER's format (RefCOCO, RefCOCO+, RefCOCOg, refclef, RefShapes, one's own) as mmengine's Runner wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+
+from cmmasksd.registry import DATASETS, TRANSFORMS
+
+from .refer import Image, Ref, load_refer
+
+SENTENCE_FIELDS = ('sent', 'raw')
+
+
+class DrawState:
+    """(seed, epoch) in shared memory: a value set in the main process is seen by workers that run already, forked or spawned.
+
+    Worker processes that persist keep their own copy of the data set, so a plain attribute would stay at the epoch of their start.
+    """
+
+    def __init__(self, seed: int = 0, epoch: int = 0) -> None:
+        self._shared = torch.zeros(2, dtype=torch.int64).share_memory_()
+        self.set(seed, epoch)
+
+    def set(self, seed: int, epoch: int) -> None:
+        """Stores a new pair; both must be at least 0, as numpy's generators demand."""
+        if seed < 0 or epoch < 0:
+            raise ValueError(f'seed and epoch must be at least 0, got seed {seed} and epoch {epoch}.')
+        self._shared.copy_(torch.tensor([seed, epoch]))
+
+    def generator(self, index: int) -> np.random.Generator:
+        """The generator of one item: a function of (seed, epoch, index) and of nothing else."""
+        seed, epoch = self._shared.tolist()
+        return np.random.default_rng((seed, epoch, index))
+
+    def __deepcopy__(self, memo: dict) -> DrawState:
+        """A copied data set (``get_subset``) gets a pair of its own, in shared memory again: torch's deep copy would leave it private."""
+        return DrawState(*self._shared.tolist())
+
+
+@DATASETS.register_module()
+class RefCOCODataset(BaseDataset):
+    """Items of one split of a REFER data set.
+
+    A training item is one ref; an evaluation item (``test_mode=True``) is one image with all its refs of the split, images in the order in which the
+    refs name them first. Before the pipeline an item is::
+
+        dict(img_path: str, img_id: int, height: int, width: int,
+             refs=[dict(ref_id, ann_id, segmentation, sentences=[str, ...], sent_ids=[int, ...]), ...],
+             sample_idx: int, rng: np.random.Generator)
+
+    ``rng`` depends on (seed, epoch, sample_idx) alone; transforms that draw must draw from it, so that the number of workers changes nothing.
+    Nothing is ever replaced by another sample: a record that cannot be loaded raises.
+
+    Args:
+        data_root: folder that holds ``<dataset>/instances.json`` and the images.
+        dataset: folder name of the annotations, e.g. ``refcoco+``.
+        split_by: who made the split, e.g. ``unc``, ``umd``, ``google``: the part of ``refs(<split_by>).p`` in brackets.
+        split: ``train``, ``val``, ``testA`` ...
+        sentence_field: ``sent`` (cleaned, what CRIS reads) or ``raw`` (as typed, what LAVT reads); it changes published numbers.
+        pipeline: transforms, or configs of them.
+        test_mode: group by image.
+        metainfo: further metadata beside ``dataset``, ``split_by`` and ``split``.
+        indices: the first n items (int) or the items of these positions only.
+        serialize_data: keep the records as bytes that worker processes share.
+        lazy_init: read the annotations at first use.
+
+    Raises:
+        ValueError: unknown ``sentence_field``, or what ``load_refer`` refuses.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        dataset: str = 'refcoco',
+        split_by: str = 'unc',
+        split: str = 'train',
+        sentence_field: str = 'sent',
+        pipeline: Sequence[dict | Callable] = (),
+        test_mode: bool = False,
+        metainfo: Mapping | None = None,
+        indices: int | Sequence[int] | None = None,
+        serialize_data: bool = True,
+        lazy_init: bool = False,
+    ) -> None:
+        if sentence_field not in SENTENCE_FIELDS:
+            raise ValueError(f'sentence_field must be one of {SENTENCE_FIELDS}, got {sentence_field!r}.')
+        self.dataset = dataset
+        self.split_by = split_by
+        self.split = split
+        self.sentence_field = sentence_field
+        self._draws = DrawState()
+        super().__init__(
+            metainfo=metainfo,
+            data_root=str(data_root),
+            data_prefix={},
+            indices=indices,
+            serialize_data=serialize_data,
+            # built by our own registry, so that bare names work without a default scope too
+            pipeline=[TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline],
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+            max_refetch=0,
+        )
+        # not by the argument: BaseDataset takes every string there for the path of a file
+        self._metainfo.update(dataset=dataset, split_by=split_by, split=split)
+
+    def set_epoch(self, epoch: int, seed: int = 0) -> None:
+        """Makes the draws of the coming epoch; call it before the data loader is iterated. Seen by workers that run already."""
+        self._draws.set(seed, epoch)
+
+    def load_data_list(self) -> list[dict]:
+        """Reads the split; one record per ref, or per image in test mode."""
+        data = load_refer(self.data_root, self.dataset, self.split_by)
+        groups: dict[int, list[Ref]] = {}
+        for ref in data.split(self.split):
+            key = ref.image_id if self.test_mode else ref.ref_id
+            groups.setdefault(key, []).append(ref)
+        return [self._record(data.images[refs[0].image_id], refs) for refs in groups.values()]
+
+    def _record(self, image: Image, refs: list[Ref]) -> dict:
+        return dict(
+            img_path=image.path,
+            img_id=image.image_id,
+            height=image.height,
+            width=image.width,
+            refs=[
+                dict(
+                    ref_id=ref.ref_id,
+                    ann_id=ref.ann_id,
+                    segmentation=ref.segmentation,
+                    sentences=[getattr(sentence, self.sentence_field) for sentence in ref.sentences],
+                    sent_ids=[sentence.sent_id for sentence in ref.sentences],
+                )
+                for ref in refs
+            ],
+        )
+
+    def prepare_data(self, idx: int) -> Any:
+        """The item after the pipeline, with its generator.
+
+        Raises:
+            ValueError: the pipeline gave None, which BaseDataset would answer by another sample drawn at random.
+        """
+        record = self.get_data_info(idx)
+        record['rng'] = self._draws.generator(record['sample_idx'])
+        item = self.pipeline(record)
+        if item is None:
+            refs = ', '.join(str(ref['ref_id']) for ref in record['refs'])
+            raise ValueError(f'{record["img_path"]} (ref {refs}): a transform of the pipeline gave None; no sample may be skipped.')
+        return item

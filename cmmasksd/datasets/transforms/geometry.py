@@ -1,0 +1,111 @@
+"""Where the picture lies: letterbox, and a flip that speaks of it."""
+
+from __future__ import annotations
+
+import re
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from cmmasksd.registry import TRANSFORMS
+from cmmasksd.structures import Letterbox
+
+BORDER = (123, 117, 104)
+"""CLIP's mean in 0..255, rounded: RGB of the letterbox's border, as in CRIS; zero after normalisation but for the rounding."""
+
+SIDE = re.compile(
+    r"""\b(?P<before>(?:top|bottom|upper|lower|far|front|back)?)
+        (?P<side>left|right|lft|rght|rgt|rt)
+        (?P<after>(?:most|hand|handed|side|ward|wards|er|est|y)?)\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+MIRRORED = {'left': 'right', 'lft': 'right', 'right': 'left', 'rght': 'left', 'rgt': 'left', 'rt': 'left'}
+
+
+def _swap_side(match: re.Match[str]) -> str:
+    side = match['side']
+    mirrored = MIRRORED[side.lower()]
+    if side.isupper():
+        mirrored = mirrored.upper()
+    elif side[0].isupper():
+        mirrored = mirrored.capitalize()
+    return match['before'] + mirrored + match['after']
+
+
+def swap_sides(sentence: str) -> str:
+    """Swaps left and right in an expression, as its mirrored picture demands.
+
+    Whole words only ("bright", "leftover" and "upright" stay), with the endings and beginnings that people put to them ("leftmost", "left-hand",
+    "bottomleft") and the short forms in RefCOCO ("lft", "rt"; "lt" stays, it mostly means light). Upper and lower case are kept.
+    """
+    return SIDE.sub(_swap_side, sentence)
+
+
+@TRANSFORMS.register_module()
+class FlipWithSentence(BaseTransform):
+    """Mirrors the picture and its masks left to right, and swaps left and right in the sentences. Comes before the letterbox and the tokens.
+
+    Args:
+        prob: probability, drawn from ``results['rng']``.
+
+    Raises:
+        ValueError: ``prob`` outside [0, 1], or a pipeline in which the letterbox or the tokens are there already.
+    """
+
+    def __init__(self, prob: float = 0.5) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'prob must lie in [0, 1], got {prob}.')
+        self.prob = prob
+
+    def transform(self, results: dict) -> dict:
+        """Changes ``img``, ``masks`` and ``texts``, or nothing."""
+        for key, later in (('letterbox', 'LetterboxResize'), ('input_ids', 'TokenizeExpressions')):
+            if key in results:
+                raise ValueError(f'FlipWithSentence must stand before {later} in the pipeline.')
+        if results['rng'].random() >= self.prob:
+            return results
+        results['img'] = np.ascontiguousarray(results['img'][:, ::-1])
+        results['texts'] = [swap_sides(text) for text in results['texts']]
+        if 'masks' in results:
+            results['masks'] = np.ascontiguousarray(results['masks'][..., ::-1])
+        return results
+
+
+@TRANSFORMS.register_module()
+class LetterboxResize(BaseTransform):
+    """Scales the picture into the network's input, centred, its aspect ratio kept; the border is CLIP's mean.
+
+    Cubic interpolation for the picture and linear for masks, as in CRIS, but in whole pixels (:class:`cmmasksd.structures.Letterbox`), so that it
+    inverts exactly. ``img`` becomes (H, W, 3) uint8, ``masks`` (R, H, W) float32 in [0, 1].
+
+    Args:
+        size: (H, W) of the network's input.
+        resize_masks: False keeps the masks at the picture's own size, for evaluation.
+    """
+
+    def __init__(self, size: tuple[int, int], resize_masks: bool = True) -> None:
+        height, width = size
+        if height < 1 or width < 1:
+            raise ValueError(f'size must be (height, width) of at least one pixel, got {size}.')
+        self.size = (int(height), int(width))
+        self.resize_masks = resize_masks
+
+    def transform(self, results: dict) -> dict:
+        """Changes ``img`` and, if asked to, ``masks``; adds ``letterbox``."""
+        letterbox = Letterbox.fit(results['img'].shape[:2], self.size)
+        results['img'] = self._place(results['img'], letterbox, cv2.INTER_CUBIC, BORDER)
+        if self.resize_masks and 'masks' in results:
+            bytes_ = results['masks'].view(np.uint8) * np.uint8(255)
+            placed = np.stack([self._place(mask, letterbox, cv2.INTER_LINEAR, 0) for mask in bytes_])
+            results['masks'] = np.divide(placed, 255, dtype=np.float32)
+        results['letterbox'] = letterbox
+        return results
+
+    @staticmethod
+    def _place(picture: np.ndarray, letterbox: Letterbox, interpolation: int, border: int | tuple[int, ...]) -> np.ndarray:
+        (height, width), (top, left), (outer_height, outer_width) = letterbox.scaled, letterbox.offset, letterbox.size
+        if letterbox.scaled != letterbox.original:
+            picture = cv2.resize(picture, (width, height), interpolation=interpolation)
+        bottom, right = outer_height - height - top, outer_width - width - left
+        return cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_CONSTANT, value=border)

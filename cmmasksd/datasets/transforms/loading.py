@@ -1,0 +1,120 @@
+"""Pictures and masks from disk."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine import fileio
+
+from cmmasksd.datasets.refer import decode_mask
+from cmmasksd.registry import TRANSFORMS
+
+JPEG_START = b'\xff\xd8'
+JPEG_END = b'\xff\xd9'
+START_OF_SCAN = 0xDA
+
+
+def name_record(results: dict) -> str:
+    """How errors name a record: the picture's file, and the refs that are asked of it."""
+    picture = results.get('img_path', 'the given picture')
+    refs = ', '.join(str(ref['ref_id']) for ref in results.get('refs', ()))
+    return f'{picture} (ref {refs})' if refs else picture
+
+
+def is_cut_jpeg(data: bytes) -> bool:
+    """Whether a JPEG lacks its end-of-image marker after the start of the scan.
+
+    OpenCV before 5 fills what is missing of a baseline JPEG with grey and says nothing. The header's segments are stepped over, since a thumbnail
+    in them has an end marker of its own; bytes after the end marker are allowed, as some cameras append data.
+    """
+    position = len(JPEG_START)
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        if data[position + 1] == 0xFF:  # a fill byte
+            position += 1
+            continue
+        if data[position + 1] == START_OF_SCAN:
+            return data.rfind(JPEG_END, position) < 0
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], 'big')
+    return True
+
+
+@TRANSFORMS.register_module()
+class LoadReferringImage(BaseTransform):
+    """Reads the picture: ``results['img']`` becomes (height, width, 3) uint8 RGB.
+
+    An ``img`` that is there already is used as it is. Else ``img_path`` is read; grey, RGBA, palette and 16-bit pictures become 8-bit RGB. EXIF
+    orientation is ignored where the record states the picture's ``height`` (annotations are in stored pixels) and honoured where it does not.
+    Sets ``height`` and ``width`` where absent.
+
+    Args:
+        backend_args: storage backend of ``mmengine.fileio``; None means by the path's prefix.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: truncated or no picture, or its size is not the annotated one.
+        TypeError: a given ``img`` is not uint8 of shape (height, width, 3).
+    """
+
+    def __init__(self, backend_args: dict | None = None) -> None:
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        """Adds ``img``."""
+        image = self._check_given(results) if 'img' in results else self._read(results)
+        height, width = image.shape[:2]
+        stated = results.setdefault('height', height), results.setdefault('width', width)
+        if stated != (height, width):
+            raise ValueError(
+                f'{name_record(results)}: the picture is {height} x {width} pixels but its annotation says {stated[0]} x {stated[1]} '
+                '(height x width); put the picture that was annotated in its place.'
+            )
+        results['img'] = image
+        return results
+
+    @staticmethod
+    def _check_given(results: dict) -> np.ndarray:
+        image = results['img']
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            found = f'{image.dtype} of shape {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
+            raise TypeError(f'{name_record(results)}: a picture must be a uint8 RGB array of shape (height, width, 3), got {found}.')
+        return image
+
+    def _read(self, results: dict) -> np.ndarray:
+        try:
+            data = fileio.get(results['img_path'], backend_args=self.backend_args)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f'{name_record(results)}: there is no such picture; check data_root and the image folder.') from error
+        flags = cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if 'height' in results else 0)
+        image = self._decode(data, flags)
+        if image is None:
+            raise ValueError(f'{name_record(results)}: the file is truncated or no picture ({len(data)} bytes); fetch it again.')
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+    @staticmethod
+    def _decode(data: bytes, flags: int) -> np.ndarray | None:
+        if not data or (data.startswith(JPEG_START) and is_cut_jpeg(data)):
+            return None
+        try:
+            return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        except cv2.error:  # what some decoders do instead of giving None, e.g. for sizes beyond OpenCV's bounds
+            return None
+
+
+@TRANSFORMS.register_module()
+class LoadReferringMasks(BaseTransform):
+    """Decodes the mask of every ref once: ``results['masks']`` becomes (R, height, width) bool; ``mask_index`` (K,) says which belongs to a sentence.
+
+    Raises:
+        ReferError: a malformed segmentation, or a mask without any pixel; names the picture and the ref.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Adds ``masks``."""
+        height, width = results['height'], results['width']
+        masks = np.empty((len(results['refs']), height, width), dtype=bool)
+        for mask, ref in zip(masks, results['refs'], strict=True):
+            name = f'{results["img_path"]}: ref {ref["ref_id"]} (annotation {ref["ann_id"]})'
+            mask[...] = decode_mask(ref['segmentation'], height, width, name)
+        results['masks'] = masks
+        return results

@@ -1,0 +1,117 @@
+"""Letterbox and flip."""
+
+import numpy as np
+import pytest
+import torch
+
+from cmmasksd.datasets.transforms import FlipWithSentence, LetterboxResize
+from cmmasksd.datasets.transforms.geometry import BORDER, swap_sides
+from cmmasksd.structures import Letterbox
+
+SIZES = [((480, 640), (416, 416)), ((640, 427), (96, 96)), ((50, 300), (96, 128)), ((96, 128), (96, 128)), ((7, 5), (64, 64)), ((1, 400), (64, 64))]
+
+
+def disc(height: int, width: int) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    return ((rows + 0.5) / height - 0.5) ** 2 + ((columns + 0.5) / width - 0.4) ** 2 < 0.1
+
+
+@pytest.mark.parametrize(('original', 'size'), SIZES)
+def test_picture_border_and_record(original, size):
+    image = np.full((*original, 3), 200, np.uint8)
+    results = LetterboxResize(size).transform(dict(img=image))
+    letterbox = results['letterbox']
+    assert letterbox == Letterbox.fit(original, size)
+    placed = results['img']
+    assert placed.shape == (*size, 3) and placed.dtype == np.uint8
+    inside = np.zeros(size, bool)
+    inside[letterbox.window] = True
+    assert (placed[inside] == 200).all() and (placed[~inside] == BORDER).all()
+    assert 'masks' not in results
+
+
+def test_the_border_is_clips_mean():
+    assert BORDER == tuple(round(255 * mean) for mean in (0.48145466, 0.4578275, 0.40821073))
+
+
+def test_a_picture_that_fits_is_untouched():
+    image = np.random.default_rng(0).integers(0, 255, (60, 100, 3), dtype=np.uint8)
+    results = LetterboxResize((100, 100)).transform(dict(img=image))
+    assert np.array_equal(results['img'][results['letterbox'].window], image)
+
+
+@pytest.mark.parametrize(('original', 'size'), SIZES[:4])
+def test_masks_become_floats_and_come_back(original, size):
+    masks = np.stack([disc(*original), ~disc(*original)])
+    results = LetterboxResize(size).transform(dict(img=np.zeros((*original, 3), np.uint8), masks=masks))
+    placed = results['masks']
+    assert placed.shape == (2, *size) and placed.dtype == np.float32 and placed.min() >= 0 and placed.max() == 1
+    back = results['letterbox'].undo(torch.from_numpy(placed)).numpy() > 0.5
+    union, intersection = (back | masks).sum((1, 2)), (back & masks).sum((1, 2))
+    assert (intersection / union > 0.93).all()
+    outside = np.ones(size, bool)
+    outside[results['letterbox'].window] = False
+    assert (placed[:, outside] == 0).all()
+
+
+def test_masks_keep_the_pictures_size_for_evaluation():
+    masks = disc(50, 80)[None]
+    results = LetterboxResize((64, 64), resize_masks=False).transform(dict(img=np.zeros((50, 80, 3), np.uint8), masks=masks))
+    assert results['masks'] is masks and results['img'].shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize('size', [(0, 5), (5, -1)])
+def test_impossible_sizes(size):
+    with pytest.raises(ValueError, match='height, width'):
+        LetterboxResize(size)
+
+
+@pytest.mark.parametrize(
+    ('sentence', 'mirrored'),
+    [
+        ('left zebra', 'right zebra'),
+        ('the Leftmost man, RIGHT of the left-hand car', 'the Rightmost man, LEFT of the right-hand car'),
+        ('bright light, upright, leftover on the copyright', 'bright light, upright, leftover on the copyright'),
+        ("far left's", "far right's"),
+        ('bottomleft / topright corner', 'bottomright / topleft corner'),
+        ('lft guy', 'right guy'),
+        ('rt lt blue', 'left lt blue'),
+        ('man in front', 'man in front'),
+        ('righthand side', 'lefthand side'),
+        ('', ''),
+    ],
+)
+def test_sides_are_swapped(sentence, mirrored):
+    assert swap_sides(sentence) == mirrored
+
+
+def record(seed: int = 0) -> dict:
+    image = np.random.default_rng(1).integers(0, 255, (6, 9, 3), dtype=np.uint8)
+    return dict(img=image, masks=disc(6, 9)[None], texts=['left one', 'a dog'], rng=np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize('prob', [0, 1])
+def test_flip_always_and_never(prob):
+    before, after = record(), FlipWithSentence(prob).transform(record())
+    step = -1 if prob else 1
+    assert np.array_equal(after['img'], before['img'][:, ::step])
+    assert np.array_equal(after['masks'], before['masks'][..., ::step])
+    assert after['texts'] == (['right one', 'a dog'] if prob else before['texts'])
+    assert after['img'].flags.c_contiguous and after['masks'].flags.c_contiguous
+
+
+def test_flip_draws_from_the_records_generator():
+    flipped = [FlipWithSentence(0.3).transform(record(seed))['texts'][0] == 'right one' for seed in range(400)]
+    assert flipped == [np.random.default_rng(seed).random() < 0.3 for seed in range(400)]
+    assert 80 < sum(flipped) < 160
+
+
+@pytest.mark.parametrize(('key', 'later'), [('letterbox', 'LetterboxResize'), ('input_ids', 'TokenizeExpressions')])
+def test_flip_comes_first(key, later):
+    with pytest.raises(ValueError, match=f'before {later}'):
+        FlipWithSentence().transform({**record(), key: None})
+
+
+def test_impossible_probability():
+    with pytest.raises(ValueError, match='prob'):
+        FlipWithSentence(1.5)
