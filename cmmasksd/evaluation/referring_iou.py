@@ -1,0 +1,125 @@
+"""ReferringIoUMetric: mIoU, oIoU and Pr@X per expression, in integers to the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from torch import Tensor
+
+from cmmasksd.registry import METRICS
+
+TENTHS = (5, 6, 7, 8, 9)
+"""The X of Pr@X, in tenths: compared as integers, so that an IoU of exactly 3/5 is never above 0.6."""
+
+Pair = tuple[int, int]
+
+
+def count_pairs(predictions: Tensor, ground_truth: Sequence[Tensor]) -> list[Pair]:
+    """(intersection, union) in pixels of each prediction with its mask.
+
+    One expression at a time, which bounds the memory, on the device of the predictions; only the numbers leave it.
+
+    Args:
+        predictions: (K, height, width) bool.
+        ground_truth: K masks (height, width), bool.
+    """
+    counts = []
+    for prediction, mask in zip(predictions, ground_truth, strict=True):
+        mask = mask.to(prediction.device)
+        counts.append(torch.stack([(prediction & mask).count_nonzero(), (prediction | mask).count_nonzero()]))
+    return [tuple(pair) for pair in torch.stack(counts).tolist()] if counts else []
+
+
+def derange(masks: Tensor, ref_ids: Tensor) -> list[Tensor]:
+    """For each expression the mask of another ref of its image: the next one, cyclically, in ascending order of ref id.
+
+    Args:
+        masks: (K, height, width), the masks of the expressions' own refs.
+        ref_ids: (K,) int64.
+
+    Returns:
+        K masks, or none where the image has a single ref.
+    """
+    ids = ref_ids.tolist()
+    order = sorted(set(ids))
+    if len(order) < 2:
+        return []
+    following = dict(zip(order, order[1:] + order[:1], strict=True))
+    return [masks[ids.index(following[ref_id])] for ref_id in ids]
+
+
+@METRICS.register_module()
+class ReferringIoUMetric(BaseMetric):
+    """IoU per expression, at the picture's own size.
+
+    Keys, all but the last in percent, as CRIS defines them: ``mIoU``, the mean IoU over expressions; ``oIoU``, the sum of intersections over the
+    sum of unions (also called cIoU); ``Pr@0.5`` to ``Pr@0.9``, the share of expressions whose IoU is strictly greater; ``num_expressions``. The
+    IoU of two empty masks counts 0.
+
+    Each image gives one entry to ``results``, whatever the number of its expressions: mmengine gathers the entries of all processes and cuts them
+    to the length of the data set, and so drops exactly the images that the sampler repeated to make the processes even.
+
+    ``process`` reads, of each data sample, ``predictions.masks`` (K, height, width) bool and ``expressions.masks`` of the same shape, and
+    ``expressions.ref_ids`` (K,) for the derangement.
+
+    Args:
+        derangement: also give ``mIoU_deranged``: every prediction scored against another ref of its image (see :func:`derange`; images with a
+            single ref left out; nan where no image has two). A model that ignores the language keeps its mIoU there, one that listens loses it.
+        collect_device: ``cpu`` or ``gpu``, how processes exchange results.
+        prefix: put before the keys, as ``prefix/mIoU``; none by default.
+        collect_dir: folder for the exchange over the file system.
+
+    Raises:
+        ValueError: masks that do not match in shape or number, that are not bool, or no result at all.
+    """
+
+    default_prefix = ''  # None would make mmengine warn of a missing prefix at every start
+
+    def __init__(self, derangement: bool = False, collect_device: str = 'cpu', prefix: str | None = None, collect_dir: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        self.derangement = derangement
+
+    def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
+        """Adds one entry per image: its pairs, and those of the derangement."""
+        for sample in data_samples:
+            predictions, masks = self._masks(sample)
+            entry = dict(pairs=count_pairs(predictions, masks.unbind()))
+            if self.derangement:
+                others = derange(masks, sample['expressions']['ref_ids'])
+                entry['deranged'] = count_pairs(predictions, others) if others else []
+            self.results.append(entry)
+
+    @staticmethod
+    def _masks(sample: dict) -> tuple[Tensor, Tensor]:
+        predictions, masks = sample['predictions']['masks'], sample['expressions']['masks']
+        picture = sample.get('img_path', 'a picture')
+        if predictions.shape != masks.shape or predictions.ndim != 3:
+            raise ValueError(
+                f'{picture}: predictions {tuple(predictions.shape)} and ground truth {tuple(masks.shape)} must both be (K, height, width) at the '
+                "picture's own size; is LetterboxResize(resize_masks=False) in the evaluation pipeline?"
+            )
+        if predictions.dtype != torch.bool or masks.dtype != torch.bool:
+            raise ValueError(f'{picture}: masks must be bool, got {predictions.dtype} predicted and {masks.dtype} annotated.')
+        return predictions, masks
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """The table of all entries."""
+        pairs = np.array([pair for entry in results for pair in entry['pairs']], dtype=np.int64).reshape(-1, 2)
+        if not len(pairs):
+            raise ValueError('ReferringIoUMetric has nothing to score: no image was processed; is the data set or the split empty?')
+        intersections, unions = pairs.T
+        table = dict(mIoU=self._mean_iou(pairs), oIoU=100 * float(intersections.sum() / max(unions.sum(), 1)))
+        for tenth in TENTHS:
+            table[f'Pr@0.{tenth}'] = 100 * float((10 * intersections > tenth * unions).mean())
+        table['num_expressions'] = len(pairs)
+        if self.derangement:
+            deranged = [pair for entry in results for pair in entry['deranged']]
+            table['mIoU_deranged'] = self._mean_iou(np.array(deranged, dtype=np.int64)) if deranged else float('nan')
+        return table
+
+    @staticmethod
+    def _mean_iou(pairs: np.ndarray) -> float:
+        return 100 * float((pairs[:, 0] / np.maximum(pairs[:, 1], 1)).mean())

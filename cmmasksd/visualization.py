@@ -1,0 +1,185 @@
+"""Panels to look at: picture, prediction and ground truth of every expression."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+import torch
+from mmengine import fileio
+from mmengine.dist import master_only
+from mmengine.structures import BaseDataElement
+from mmengine.visualization import Visualizer
+from PIL import Image, ImageDraw, ImageFont
+
+from cmmasksd.registry import VISUALIZERS
+
+Masks = np.ndarray | torch.Tensor
+Color = tuple[int, int, int]
+
+PREDICTION_COLOR: Color = (235, 52, 82)
+GROUND_TRUTH_COLOR: Color = (24, 160, 88)
+PAPER: Color = (255, 255, 255)
+INK: Color = (20, 20, 20)
+OPACITY = 0.5
+LONGER_SIDE = 320
+GAP = 6
+FONT_SIZE = 14
+LINE_HEIGHT = 20
+MOST_LINES = 4
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont:
+    """The fixed-width font that matplotlib brings: it knows more alphabets than Pillow's own. Characters it lacks come out as boxes."""
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / 'fonts/ttf/DejaVuSansMono.ttf'), FONT_SIZE)
+
+
+def _to_bool(masks: Masks, name: str, shape: tuple[int, int, int]) -> np.ndarray:
+    """Masks as (K, height, width) bool; probabilities become masks at one half."""
+    array = masks.detach().cpu().numpy() if isinstance(masks, torch.Tensor) else np.asarray(masks)
+    if array.shape != shape:
+        raise ValueError(f'{name} must have the shape (K, height, width) = {shape} of the expressions and the picture, got {array.shape}.')
+    return array if array.dtype == bool else array > 0.5
+
+
+def _to_tile(picture: np.ndarray) -> np.ndarray:
+    """Brings a picture's longer side to LONGER_SIDE."""
+    scale = LONGER_SIDE / max(picture.shape[:2])
+    height, width = (max(1, round(length * scale)) for length in picture.shape[:2])
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def _overlay(tile: np.ndarray, mask: np.ndarray, color: Color) -> np.ndarray:
+    """The tile with a translucent mask and its outline, to be seen on any background."""
+    inside = _to_tile(mask.astype(np.uint8) * np.uint8(255)) > 127
+    drawn = tile.copy()
+    drawn[inside] = (1 - OPACITY) * tile[inside] + OPACITY * np.array(color)
+    outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(drawn, outlines, -1, PAPER, 3)
+    return cv2.drawContours(drawn, outlines, -1, color, 1)
+
+
+def _caption(width: int, text: str, note: str = '', ink: Color = INK) -> np.ndarray:
+    """A strip of text of the given width, in as many lines as it takes up to MOST_LINES; ``note`` stands at its right end."""
+    room = width - 2 * GAP - int(_font().getlength(note + ' '))
+    letters = max(len(' ...'), int(room / _font().getlength('m')))
+    lines = textwrap.wrap(text, letters, max_lines=MOST_LINES, placeholder=' ...')
+    strip = Image.new('RGB', (width, LINE_HEIGHT * max(1, len(lines))), PAPER)
+    draw = ImageDraw.Draw(strip)
+    for number, line in enumerate(lines):
+        draw.text((GAP, number * LINE_HEIGHT), line, fill=ink, font=_font())
+    draw.text((width - GAP, 0), note, fill=ink, font=_font(), anchor='ra')
+    return np.asarray(strip)
+
+
+def _blank(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), PAPER, np.uint8)
+
+
+def _side_by_side(tiles: Sequence[np.ndarray]) -> np.ndarray:
+    """Tiles in a row, at the top, with gaps between them; lower ones are filled up below."""
+    height = max(tile.shape[0] for tile in tiles)
+    parts = []
+    for tile in tiles:
+        parts += [np.concatenate([tile, _blank(height - tile.shape[0], tile.shape[1])]), _blank(height, GAP)]
+    return np.concatenate(parts[:-1], axis=1)
+
+
+def draw_panel(image: np.ndarray, expressions: Sequence[str], predictions: Masks | None = None, ground_truth: Masks | None = None) -> np.ndarray:
+    """One row per expression: the picture, the prediction over it, the ground truth over it; above them the expression.
+
+    Where both masks are given their IoU, in percent, stands beside the expression.
+
+    Args:
+        image: (height, width, 3) uint8 RGB.
+        expressions: K sentences, in any alphabet.
+        predictions: (K, height, width), bool or probabilities; None leaves the column out.
+        ground_truth: likewise.
+
+    Returns:
+        The panel, (rows, columns, 3) uint8 RGB.
+
+    Raises:
+        ValueError: no expression, or masks that fit neither the expressions nor the picture.
+    """
+    if not len(expressions):
+        raise ValueError('A panel needs at least one expression.')
+    given = [('prediction', predictions, PREDICTION_COLOR), ('ground truth', ground_truth, GROUND_TRUTH_COLOR)]
+    shape = (len(expressions), *image.shape[:2])
+    columns = [(name, _to_bool(masks, name, shape), color) for name, masks, color in given if masks is not None]
+
+    tile = _to_tile(image)
+    titles = [('image', INK)] + [(name, color) for name, _, color in columns]
+    panel = [_side_by_side([_caption(tile.shape[1], name, ink=color) for name, color in titles])]
+    for index, expression in enumerate(expressions):
+        row = _side_by_side([tile] + [_overlay(tile, masks[index], color) for _, masks, color in columns])
+        note = _iou_note(*(masks[index] for _, masks, _ in columns)) if len(columns) == 2 else ''
+        panel += [_caption(row.shape[1], expression, note), row, _blank(GAP, row.shape[1])]
+    return np.concatenate(panel)
+
+
+def _iou_note(prediction: np.ndarray, truth: np.ndarray) -> str:
+    return f'IoU {100 * (prediction & truth).sum() / max((prediction | truth).sum(), 1):.1f}'
+
+
+def write_picture(picture: np.ndarray, path: str) -> None:
+    """Writes an RGB picture; folders are made.
+
+    Raises:
+        ValueError: the path's ending is of no picture format that OpenCV writes.
+    """
+    ending = Path(path).suffix
+    if not cv2.haveImageWriter(f'picture{ending}'):
+        raise ValueError(f'{path}: pictures cannot be written as {ending!r}; use .png or .jpg.')
+    _, data = cv2.imencode(ending, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    fileio.put(data.tobytes(), path)
+
+
+@VISUALIZERS.register_module()
+class ReferringVisualizer(Visualizer):
+    """mmengine's visualizer for samples with expressions: draws :func:`draw_panel`."""
+
+    @master_only
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: BaseDataElement,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | None = None,
+        step: int = 0,
+    ) -> None:
+        """Draws the panel of a data sample; it goes to every visualizer backend, and to a file and a window if asked for.
+
+        Args:
+            name: identifier of the picture in the backends.
+            image: (height, width, 3) uint8 RGB, of the size that the sample's masks have.
+            data_sample: ``SegDataSample`` with ``expressions`` and, after prediction, ``predictions``.
+            draw_gt: draw ``expressions.masks`` where present.
+            draw_pred: draw ``predictions.masks`` where present.
+            show: open a window.
+            wait_time: seconds it stays; 0 waits for the space key.
+            out_file: path of the file; its ending says the format.
+            step: global step, for the backends.
+
+        Raises:
+            ValueError: see :func:`draw_panel` and :func:`write_picture`.
+        """
+        expressions = data_sample.expressions
+        predicted = data_sample.predictions.masks if draw_pred and 'predictions' in data_sample else None
+        truth = expressions.masks if draw_gt and 'masks' in expressions else None
+        panel = draw_panel(image, expressions.texts, predicted, truth)
+        if out_file is not None:
+            write_picture(panel, out_file)
+        if show:
+            self.show(panel, win_name=name, wait_time=wait_time)
+        self.add_image(name, panel, step)

@@ -1,0 +1,113 @@
+"""Panels: layout, captions of any kind, files and backends."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+from mmseg.structures import SegDataSample
+
+from cmmasksd.registry import VISUALIZERS
+from cmmasksd.visualization import GAP, GROUND_TRUTH_COLOR, LONGER_SIDE, PREDICTION_COLOR, ReferringVisualizer, draw_panel, write_picture
+
+HEIGHT, WIDTH = 60, 80
+TILE_WIDTH, TILE_HEIGHT = LONGER_SIDE, LONGER_SIDE * HEIGHT // WIDTH
+IMAGE = np.full((HEIGHT, WIDTH, 3), (200, 100, 0), np.uint8)
+TRUTH = np.zeros((2, HEIGHT, WIDTH), bool)
+TRUTH[:, 10:40, 10:40] = True
+PREDICTION = np.zeros_like(TRUTH)
+PREDICTION[0, 10:40, 25:55] = True
+
+
+def make_sample(predicted: bool = True) -> SegDataSample:
+    sample = SegDataSample()
+    sample.expressions = InstanceData(texts=['left zebra', 'the tree'], masks=torch.from_numpy(TRUTH))
+    if predicted:
+        sample.predictions = InstanceData(masks=torch.from_numpy(PREDICTION))
+    return sample
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'columns'),
+    [({}, 1), (dict(predictions=PREDICTION), 2), (dict(ground_truth=TRUTH), 2), (dict(predictions=PREDICTION, ground_truth=TRUTH), 3)],
+)
+def test_one_row_per_expression_one_column_per_picture(kwargs, columns):
+    panel = draw_panel(IMAGE, ['left zebra', 'the tree'], **kwargs)
+    assert panel.dtype == np.uint8 and panel.shape[1] == columns * TILE_WIDTH + (columns - 1) * GAP
+    one = draw_panel(IMAGE, ['left zebra'], **{key: masks[:1] for key, masks in kwargs.items()})
+    assert TILE_HEIGHT < panel.shape[0] - one.shape[0] < TILE_HEIGHT + 40
+    assert np.array_equal(panel[: one.shape[0]], one)
+
+
+def test_masks_lie_where_they_should():
+    panel = draw_panel(IMAGE, ['left zebra'], PREDICTION[:1], TRUTH[:1])
+    bottom = panel.shape[0] - GAP - TILE_HEIGHT
+    scale = LONGER_SIDE / WIDTH
+
+    def pixel(column: int, row: int, x: int) -> tuple:
+        return tuple(panel[bottom + int(row * scale), column * (TILE_WIDTH + GAP) + int(x * scale)])
+
+    predicted = tuple((np.array(PREDICTION_COLOR) + (200, 100, 0)) // 2)
+    true = tuple((np.array(GROUND_TRUTH_COLOR) + (200, 100, 0)) // 2)
+    assert [pixel(column, 25, 50) for column in range(3)] == [(200, 100, 0), predicted, (200, 100, 0)]
+    assert [pixel(column, 25, 15) for column in range(3)] == [(200, 100, 0), (200, 100, 0), true]
+    assert [pixel(column, 55, 70) for column in range(3)] == [(200, 100, 0)] * 3
+
+
+def test_tensors_and_probabilities():
+    expected = draw_panel(IMAGE, ['a', 'b'], PREDICTION, TRUTH)
+    assert np.array_equal(expected, draw_panel(IMAGE, ['a', 'b'], torch.from_numpy(PREDICTION), torch.from_numpy(TRUTH).float() * 0.9))
+
+
+@pytest.mark.parametrize('text', ['左のシマウマ', 'зебра слева', '🦓 ☃', 'حمار', '', '\x00\n\t', '\ud800', 'x' * 500, 'very long ' * 200])
+def test_any_text_can_be_drawn(text):
+    panel = draw_panel(IMAGE, [text], PREDICTION[:1], TRUTH[:1])
+    assert panel.shape[1] == 3 * TILE_WIDTH + 2 * GAP and panel.shape[0] < TILE_HEIGHT + 150
+
+
+@pytest.mark.parametrize('shape', [(3, 400), (400, 3), (1, 1), (1500, 2000)])
+def test_any_picture_can_be_drawn(shape):
+    masks = np.ones((1, *shape), bool)
+    panel = draw_panel(np.zeros((*shape, 3), np.uint8), ['left'], masks, masks)
+    assert panel.ndim == 3 and panel.shape[1] <= 3 * LONGER_SIDE + 2 * GAP
+
+
+def test_the_caption_tells_expressions_apart():
+    assert not np.array_equal(draw_panel(IMAGE, ['left zebra']), draw_panel(IMAGE, ['right zebra']))
+
+
+def test_panels_that_cannot_be():
+    with pytest.raises(ValueError, match='at least one'):
+        draw_panel(IMAGE, [])
+    with pytest.raises(ValueError, match=r'prediction must .*\(1, 60, 80\).*\(2, 60, 80\)'):
+        draw_panel(IMAGE, ['a'], PREDICTION)
+    with pytest.raises(ValueError, match='ground truth must'):
+        draw_panel(IMAGE, ['a', 'b'], ground_truth=TRUTH[:, 1:])
+
+
+def test_files_and_backends(tmp_path):
+    config = dict(type='ReferringVisualizer', name='test_files_and_backends', vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path))
+    visualizer = VISUALIZERS.build(config)
+    assert isinstance(visualizer, ReferringVisualizer)
+    out_file = tmp_path / 'new' / 'folder' / 'panel.png'
+    visualizer.add_datasample('val_1', IMAGE, make_sample(), out_file=str(out_file), step=3)
+    written = cv2.cvtColor(cv2.imread(str(out_file)), cv2.COLOR_BGR2RGB)
+    assert np.array_equal(written, draw_panel(IMAGE, ['left zebra', 'the tree'], PREDICTION, TRUTH))
+    assert len(list(tmp_path.rglob('vis_image/val_1_3.png'))) == 1
+
+
+@pytest.mark.parametrize(
+    ('predicted', 'draw_gt', 'draw_pred', 'columns'),
+    [(True, True, True, 3), (True, False, True, 2), (True, True, False, 2), (False, True, True, 2), (True, False, False, 1)],
+)
+def test_what_is_drawn(tmp_path, predicted, draw_gt, draw_pred, columns):
+    out_file = str(tmp_path / 'panel.png')
+    ReferringVisualizer().add_datasample('a', IMAGE, make_sample(predicted), draw_gt=draw_gt, draw_pred=draw_pred, out_file=out_file)
+    assert cv2.imread(out_file).shape[1] == columns * TILE_WIDTH + (columns - 1) * GAP
+
+
+def test_an_unknown_format(tmp_path):
+    with pytest.raises(ValueError, match='picture.xyz.*png'):
+        write_picture(IMAGE, str(tmp_path / 'picture.xyz'))
+    with pytest.raises(ValueError, match='png'):
+        write_picture(IMAGE, str(tmp_path / 'picture'))
