@@ -1,0 +1,20 @@
+"""Everything that MODELS builds."""
+
+from cmmasksd.models.backbones import OpenCLIPVisionTransformer
+from cmmasksd.models.data_preprocessor import ReferringDataPreprocessor
+from cmmasksd.models.decode_heads import VisionLanguageDecodeHead
+from cmmasksd.models.distillation import LMVSD, VMLSD
+from cmmasksd.models.necks import CrossModalFPN
+from cmmasksd.models.segmentors import ReferringSegmentor
+from cmmasksd.models.text_encoders import OpenCLIPTextTransformer
+
+__all__ = [
+    'LMVSD',
+    'VMLSD',
+    'CrossModalFPN',
+    'OpenCLIPTextTransformer',
+    'OpenCLIPVisionTransformer',
+    'ReferringDataPreprocessor',
+    'ReferringSegmentor',
+    'VisionLanguageDecodeHead',
+]

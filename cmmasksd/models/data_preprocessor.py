@@ -1,0 +1,57 @@
+"""From a batch of samples to the tensors that the segmentor takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+
+from cmmasksd.registry import MODELS
+
+CLIP_MEAN = (122.7709, 116.7460, 104.0937)
+CLIP_STD = (68.5005, 66.6322, 70.3232)
+
+
+@MODELS.register_module()
+class ReferringDataPreprocessor(BaseDataPreprocessor):
+    """Moves a batch to the device, stacks and normalises its images and lines up its expressions.
+
+    Args:
+        mean: RGB mean of the pixels, 0 to 255; CLIP's by default.
+        std: RGB standard deviation; CLIP's by default.
+        non_blocking: copy to the device without waiting.
+    """
+
+    def __init__(
+        self, mean: tuple[float, float, float] = CLIP_MEAN, std: tuple[float, float, float] = CLIP_STD, non_blocking: bool = True
+    ) -> None:
+        super().__init__(non_blocking=non_blocking)
+        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Collates.
+
+        Args:
+            data: ``inputs``, a list of B images (3, H, W), uint8 RGB, and ``data_samples``, their samples with ``expressions``.
+            training: also stack the masks.
+
+        Returns:
+            The segmentor's arguments: ``inputs`` (B, 3, H, W) float, ``input_ids`` (E, L), ``image_index`` (E,) or None where every image has
+            one expression, ``masks`` (E, 1, H, W) float in training, else None, and ``data_samples``.
+        """
+        data = self.cast_data(data)
+        images, samples = data['inputs'], data['data_samples']
+        images = torch.stack(images) if isinstance(images, (list, tuple)) else images
+        counts = torch.tensor([len(sample.expressions) for sample in samples])
+        image_index = None
+        if not (counts == 1).all():
+            image_index = torch.arange(len(samples)).repeat_interleave(counts).to(images.device)
+        return dict(
+            inputs=(images.float() - self.mean) / self.std,
+            input_ids=torch.cat([sample.expressions.input_ids for sample in samples]),
+            image_index=image_index,
+            masks=torch.cat([sample.expressions.masks for sample in samples])[:, None] if training else None,
+            data_samples=samples,
+        )

@@ -1,0 +1,5 @@
+"""Decode heads: from fused features and words to logits."""
+
+from cmmasksd.models.decode_heads.vision_language_head import VisionLanguageDecodeHead
+
+__all__ = ['VisionLanguageDecodeHead']

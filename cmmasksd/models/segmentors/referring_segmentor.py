@@ -1,0 +1,160 @@
+"""The segmentor: the only file that knows the whole flow from image and expressions to masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from cmmasksd.models.layers import frozen_statistics
+from cmmasksd.registry import MODELS
+from cmmasksd.structures import MainBranch, TextFeatures, VisualFeatures
+
+Config = dict[str, Any]
+
+
+@MODELS.register_module()
+class ReferringSegmentor(BaseModel):
+    """Segments what each expression refers to (Fig. 2); an image is encoded once, whatever the number of its expressions.
+
+    Args:
+        backbone: image encoder with ``embed_image``, ``encode_image``, ``embed_dims``.
+        text_encoder: text encoder with ``embed_text``, ``encode_text``, ``embed_dims``.
+        neck: with ``project`` (image alone) and ``fuse`` (per expression).
+        decode_head: from fused features, words, padding and sentence to logits.
+        distillation: training-only branches, such as ``[dict(type='LMVSD'), dict(type='VMLSD')]``; their losses are named after them.
+        data_preprocessor: config; :class:`~cmmasksd.models.ReferringDataPreprocessor` by default.
+        threshold: a pixel whose probability is above it belongs to the object (Sec. 4.2).
+        expressions_per_chunk: expressions that are fused and decoded together in prediction; bounds memory.
+    """
+
+    def __init__(
+        self,
+        backbone: Config,
+        text_encoder: Config,
+        neck: Config,
+        decode_head: Config,
+        distillation: list[Config] | tuple[Config, ...] = (),
+        data_preprocessor: Config | None = None,
+        threshold: float = 0.35,
+        expressions_per_chunk: int = 16,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor or dict(type='cmmasksd.ReferringDataPreprocessor'))
+        if expressions_per_chunk < 1:
+            raise ValueError(f'expressions_per_chunk must be at least 1, got {expressions_per_chunk}.')
+        self.backbone = MODELS.build(backbone)
+        self.text_encoder = MODELS.build(text_encoder)
+        self.neck = MODELS.build(neck)
+        self.decode_head = MODELS.build(decode_head)
+        self.distillation = nn.ModuleDict()
+        towers = dict(image=self.backbone.embed_dims, text=self.text_encoder.embed_dims)
+        for branch in distillation:
+            name = branch['type'].rsplit('.')[-1].lower()
+            if name in self.distillation:
+                raise ValueError(f"The distillation list names '{branch['type']}' twice.")
+            self.distillation[name] = MODELS.build(branch, default_args=dict(embed_dims=towers, neck=neck, decode_head=decode_head))
+        self.threshold = threshold
+        self.expressions_per_chunk = expressions_per_chunk
+
+    def embed_image(self, images: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) -> patch embeddings (B, N, D)."""
+        return self.backbone.embed_image(images)
+
+    def encode_image(self, patch_embeddings: Tensor) -> VisualFeatures:
+        """Patch embeddings (B, N, D), masked or not -> visual features."""
+        return self.backbone.encode_image(patch_embeddings)
+
+    def embed_text(self, input_ids: Tensor) -> Tensor:
+        """Token ids (E, L) -> word embeddings (E, L, D_t)."""
+        return self.text_encoder.embed_text(input_ids)
+
+    def encode_text(self, word_embeddings: Tensor, input_ids: Tensor) -> TextFeatures:
+        """Word embeddings (E, L, D_t), masked or not -> text features."""
+        return self.text_encoder.encode_text(word_embeddings, input_ids)
+
+    def project(self, visual: VisualFeatures, neck: nn.Module | None = None) -> tuple[Tensor, ...]:
+        """What the neck (the segmentor's own by default) makes of the image alone."""
+        return (neck or self.neck).project(visual.levels)
+
+    def fuse(self, projected: tuple[Tensor, ...], sentence: Tensor, image_index: Tensor | None, neck: nn.Module | None = None) -> Tensor:
+        """Projections of B images and sentences (E, C) -> fused (E, channels, h, w)."""
+        return (neck or self.neck).fuse(projected, sentence, image_index)
+
+    def decode(self, fused: Tensor, text: TextFeatures, decode_head: nn.Module | None = None) -> Tensor:
+        """Fused features and text features of the same E expressions -> logits (E, 1, 4h, 4w)."""
+        return (decode_head or self.decode_head)(fused, text.words, text.padding, text.sentence)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        input_ids: Tensor,
+        image_index: Tensor | None = None,
+        masks: Tensor | None = None,
+        data_samples: list[SegDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> Tensor | dict[str, Tensor] | list[SegDataSample]:
+        """mmengine's entry.
+
+        Args:
+            inputs: normalised images (B, 3, H, W).
+            input_ids: token ids (E, L).
+            image_index: (E,) the image of each expression; None: one expression an image, in order.
+            masks: ground truth (E, 1, H, W), float in [0, 1]; for ``loss``.
+            data_samples: the B samples with their ``letterbox``; for ``predict``.
+            mode: ``loss``, ``predict`` or ``tensor``.
+
+        Returns:
+            ``loss``: the losses by name; ``predict``: the data samples with their predictions; ``tensor``: logits (E, 1, 4h, 4w).
+        """
+        if mode == 'tensor':
+            return self.segment(inputs, input_ids, image_index).logits
+        if mode == 'loss':
+            return self.loss(inputs, input_ids, image_index, masks)
+        if mode == 'predict':
+            return self.predict(inputs, input_ids, image_index, data_samples)
+        raise ValueError(f"mode is 'loss', 'predict' or 'tensor', got '{mode}'.")
+
+    def segment(self, inputs: Tensor, input_ids: Tensor, image_index: Tensor | None = None) -> MainBranch:
+        """Runs the main branch (Eq. 1 and 2) and keeps what it computed."""
+        patch_embeddings, word_embeddings = self.embed_image(inputs), self.embed_text(input_ids)
+        visual, text = self.encode_image(patch_embeddings), self.encode_text(word_embeddings, input_ids)
+        projected = self.project(visual)
+        logits = self.decode(self.fuse(projected, text.sentence, image_index), text)
+        return MainBranch(patch_embeddings, word_embeddings, input_ids, image_index, visual, text, projected, logits)
+
+    def loss(self, inputs: Tensor, input_ids: Tensor, image_index: Tensor | None, masks: Tensor) -> dict[str, Tensor]:
+        """The losses of Eq. 9, at the logits' size; the ground truth is brought there as CRIS does (nearest)."""
+        main = self.segment(inputs, input_ids, image_index)
+        target = F.interpolate(masks, size=main.logits.shape[2:], mode='nearest')
+        losses = {'loss_seg': F.binary_cross_entropy_with_logits(main.logits, target)}
+        with frozen_statistics(self.neck, self.decode_head):
+            for name, branch in self.distillation.items():
+                losses[f'loss_{name}'] = branch.loss(self, main)
+        return losses
+
+    def predict(
+        self, inputs: Tensor, input_ids: Tensor, image_index: Tensor | None, data_samples: list[SegDataSample]
+    ) -> list[SegDataSample]:
+        """Adds ``predictions`` to every sample: masks (K, height, width) bool and probabilities (K, height, width) float32."""
+        visual = self.encode_image(self.embed_image(inputs))
+        text = self.encode_text(self.embed_text(input_ids), input_ids)
+        projected = self.project(visual)
+        image_index = torch.arange(len(inputs), device=inputs.device) if image_index is None else image_index
+        probabilities: list[list[Tensor]] = [[] for _ in data_samples]
+        for start in range(0, len(input_ids), self.expressions_per_chunk):
+            chunk = slice(start, start + self.expressions_per_chunk)
+            words = text[chunk]
+            logits = self.decode(self.fuse(projected, words.sentence, image_index[chunk]), words)
+            maps = F.interpolate(logits.sigmoid(), size=inputs.shape[2:], mode='bicubic', align_corners=False)[:, 0]  # (e, H, W)
+            images, counts = image_index[chunk].unique_consecutive(return_counts=True)
+            for image, image_maps in zip(images.tolist(), maps.split(counts.tolist())):
+                probabilities[image].append(data_samples[image].letterbox.undo(image_maps))
+        for sample, maps in zip(data_samples, probabilities):
+            stacked = torch.cat(maps)
+            sample.predictions = InstanceData(masks=stacked > self.threshold, probabilities=stacked)
+        return data_samples

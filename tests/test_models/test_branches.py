@@ -1,0 +1,219 @@
+"""The two branches, hung on a tiny segmentor: what they mask, what learns from them and what they leave alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from cmmasksd.models import LMVSD, VMLSD
+from cmmasksd.registry import MODELS
+
+BRANCHES = ['LMVSD', 'VMLSD']
+
+
+def branch_of(name: str, **options) -> list[dict]:
+    return [dict(type=f'cmmasksd.{name}', **options)]
+
+
+def preprocess(model, batch, training=True):
+    """The segmentor's arguments ``inputs, input_ids, image_index, masks``."""
+    data = model.data_preprocessor(batch, training)
+    return data['inputs'], data['input_ids'], data['image_index'], data['masks']
+
+
+def gradient_of(module) -> float:
+    return sum(parameter.grad.abs().sum().item() for parameter in module.parameters() if parameter.grad is not None)
+
+
+@pytest.mark.parametrize('shared', [True, False])
+@pytest.mark.parametrize('name', BRANCHES)
+def test_gradients_reach_both_encoders_and_not_the_teacher(tiny_model, make_batch, name, shared):
+    model = tiny_model(distillation=branch_of(name, shared=shared)).train()
+    inputs, ids, index, _ = preprocess(model, make_batch((1, 1)))
+    main = model.segment(inputs, ids, index)
+    main.logits.retain_grad()
+    branch = model.distillation[name.lower()]
+    branch.loss(model, main).backward()
+    assert main.logits.grad is None
+    assert gradient_of(model.backbone) > 0
+    assert gradient_of(model.text_encoder) > 0
+    assert branch.mask_token.grad.abs().sum() > 0
+    assert (gradient_of(model.neck) > 0) == (gradient_of(model.decode_head) > 0) == shared
+    if not shared:
+        assert gradient_of(branch.neck) > 0 and gradient_of(branch.decode_head) > 0
+
+
+@pytest.mark.parametrize('name', BRANCHES)
+def test_gradients_reach_the_teacher_where_asked(tiny_model, make_batch, name):
+    model = tiny_model(distillation=branch_of(name, detach_teacher=False)).train()
+    inputs, ids, index, _ = preprocess(model, make_batch((1, 1)))
+    main = model.segment(inputs, ids, index)
+    main.logits.retain_grad()
+    model.distillation[name.lower()].loss(model, main).backward()
+    assert main.logits.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('name', BRANCHES)
+@pytest.mark.parametrize('weight', [1.0, 0.1])
+@torch.no_grad()
+def test_the_loss_is_the_weighted_cross_entropy_to_the_main_branch(tiny_model, make_batch, name, weight):
+    model = tiny_model(distillation=branch_of(name, loss_weight=weight)).eval()
+    inputs, ids, index, _ = preprocess(model, make_batch((2, 1)))
+    main = model.segment(inputs, ids, index)
+    branch = model.distillation[name.lower()]
+    torch.manual_seed(5)
+    logits = branch(model, main)
+    torch.manual_seed(5)
+    loss = branch.loss(model, main)
+    teacher = main.logits.sigmoid()
+    expected = -(teacher * F.logsigmoid(logits) + (1 - teacher) * F.logsigmoid(-logits)).mean()
+    assert logits.shape == main.logits.shape and logits.dtype == torch.float32
+    assert not torch.equal(logits, main.logits)
+    torch.testing.assert_close(loss, weight * expected)
+
+
+@torch.no_grad()
+def test_lmvsd_masks_the_correlated_patches_before_positions(tiny_model, make_batch):
+    model = tiny_model(distillation=branch_of('LMVSD', top_k=0.5, mask_ratio=0.25)).eval()
+    inputs, ids, index, _ = preprocess(model, make_batch((2, 1)))
+    main = model.segment(inputs, ids, index)
+    seen = []
+    visual = model.backbone.visual
+    visual.ln_pre.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    branch = model.distillation['lmvsd']
+    branch.mask_token.fill_(3)
+    branch(model, main)
+    assert len(seen) == 1
+    embeddings = (seen[0] - visual.positional_embedding)[:, 1:]  # (E, N, D): what stood there before positions were added
+    masked = (embeddings - branch.mask_token).abs().amax(dim=2) < 1e-5
+    images = torch.tensor([0, 0, 1])
+    torch.testing.assert_close(embeddings[~masked], main.patch_embeddings[images][~masked], rtol=1e-4, atol=1e-5)
+    assert masked.shape == (3, 24)
+    assert masked.sum(dim=1).tolist() == [3, 3, 3]  # T = 12, m = 3
+    for row, image in enumerate(images):
+        scores = main.visual.patches[image] @ main.text.sentence[row]
+        assert set(masked[row].nonzero().flatten().tolist()) <= set(scores.topk(12).indices.tolist())
+
+
+@torch.no_grad()
+def test_vmlsd_masks_the_correlated_words_before_positions(tiny_model, make_batch):
+    model = tiny_model(distillation=branch_of('VMLSD', top_k=0.5, mask_ratio=0.5)).eval()
+    inputs, ids, index, _ = preprocess(model, make_batch((7, 6), length=14))
+    main = model.segment(inputs, ids, index)
+    seen = []
+    text = model.text_encoder.text
+    text.transformer.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    branch = model.distillation['vmlsd']
+    branch.mask_token.fill_(3)
+    branch(model, main)
+    assert len(seen) == 1
+    embeddings = seen[0] - text.positional_embedding[:14]
+    masked = (embeddings - branch.mask_token).abs().amax(dim=2) < 1e-5
+    torch.testing.assert_close(embeddings[~masked], main.word_embeddings[~masked], rtol=1e-4, atol=1e-5)
+    counts = set()
+    for row in range(13):
+        words = main.text.word_tokens[row].nonzero().flatten()
+        candidates = max(1, round(0.5 * len(words)))
+        scores = main.text.tokens[row, words] @ main.visual.pooled[row // 7]
+        best = words[scores.topk(candidates).indices].tolist()
+        places = masked[row].nonzero().flatten().tolist()
+        assert len(places) == max(1, round(0.5 * candidates))
+        assert set(places) <= set(best)
+        counts.add(len(words))
+    assert counts == {1, 2, 3, 4, 5, 6, 7}
+
+
+@torch.no_grad()
+def test_vmlsd_leaves_a_sentence_without_words(tiny_model, make_batch):
+    model = tiny_model(distillation=branch_of('VMLSD')).eval()
+    inputs, ids, index, _ = preprocess(model, make_batch((1, 1)))
+    ids[1] = 0
+    ids[1, :2] = torch.tensor([49406, 49407])
+    main = model.segment(inputs, ids, index)
+    torch.testing.assert_close(model.distillation['vmlsd'](model, main)[1], main.logits[1])
+
+
+@pytest.mark.parametrize('name', BRANCHES)
+def test_an_own_neck_and_head_have_the_segmentors_shape(tiny_model, name):
+    model = tiny_model(distillation=branch_of(name, shared=False))
+    branch = model.distillation[name.lower()]
+    for own, theirs in ((branch.neck, model.neck), (branch.decode_head, model.decode_head)):
+        assert own is not theirs
+        assert {key: value.shape for key, value in own.state_dict().items()} == {key: value.shape for key, value in theirs.state_dict().items()}
+    added = sum(parameter.numel() for parameter in branch.parameters())
+    expected = sum(parameter.numel() for part in (model.neck, model.decode_head) for parameter in part.parameters())
+    assert added == expected + branch.mask_token.numel()
+
+
+@pytest.mark.parametrize(('shared', 'projected_by'), [(False, 'branch'), (True, None)])
+@torch.no_grad()
+def test_vmlsds_own_neck_projects_the_main_levels(tiny_model, make_batch, monkeypatch, shared, projected_by):
+    model = tiny_model(distillation=branch_of('VMLSD', shared=shared)).eval()
+    inputs, ids, index, _ = preprocess(model, make_batch((2, 1)))
+    main = model.segment(inputs, ids, index)
+    branch, calls = model.distillation['vmlsd'], []
+
+    def watch(name, neck):
+        project = neck.project
+        monkeypatch.setattr(neck, 'project', lambda levels: calls.append((name, levels)) or project(levels))
+
+    watch('segmentor', model.neck)
+    if not shared:
+        watch('branch', branch.neck)
+    branch(model, main)
+    assert [name for name, _ in calls] == ([projected_by] if projected_by else [])
+    assert all(levels is main.visual.levels for _, levels in calls)
+
+
+@torch.no_grad()
+def test_an_own_neck_and_head_decide(tiny_model, make_batch):
+    model = tiny_model(distillation=branch_of('LMVSD', shared=False)).eval()
+    inputs, ids, index, _ = preprocess(model, make_batch((1, 1)))
+    main = model.segment(inputs, ids, index)
+    branch = model.distillation['lmvsd']
+
+    def answer():
+        torch.manual_seed(3)
+        return branch(model, main)
+
+    before = answer()
+    for parameter in (*model.neck.parameters(), *model.decode_head.parameters()):
+        parameter.add_(1)
+    assert torch.equal(answer(), before)
+    branch.decode_head.projector.kernel.bias.add_(1)
+    assert not torch.equal(answer(), before)
+
+
+@pytest.mark.parametrize('name', BRANCHES)
+def test_an_unshared_branch_needs_its_parts(name):
+    with pytest.raises(ValueError, match=rf'{name}\(shared=False\) needs the configs of its own neck and decode_head'):
+        MODELS.build(dict(type=f'cmmasksd.{name}', shared=False, embed_dims=dict(image=4, text=4)))
+
+
+def test_the_final_setting_is_the_default():
+    branches = [kind(embed_dims=dict(image=16, text=24)) for kind in (LMVSD, VMLSD)]
+    settings = [(branch.top_k, branch.mask_ratio, branch.loss_weight, branch.shared, branch.detach_teacher) for branch in branches]
+    assert settings == [(0.5, 0.25, 0.75, True, True), (0.5, 0.1, 0.1, True, True)]
+    assert [branch.mask_token.shape for branch in branches] == [(16,), (24,)]
+
+
+@pytest.mark.parametrize('name', BRANCHES)
+@torch.no_grad()
+def test_options_reach_the_choice(tiny_model, make_batch, monkeypatch, name):
+    model = tiny_model(distillation=branch_of(name, top_k=0.3, mask_ratio=0.7, rounding='stochastic')).eval()
+    inputs, ids, index, _ = preprocess(model, make_batch((1, 1)))
+    main = model.segment(inputs, ids, index)
+    calls = []
+
+    def choose(scores, top_k, mask_ratio, valid=None, rounding='nearest'):
+        calls.append((tuple(scores.shape), top_k, mask_ratio, valid, rounding))
+        return torch.zeros(scores.shape, dtype=torch.bool)
+
+    monkeypatch.setattr('cmmasksd.models.distillation.branches.choose_masked', choose)
+    logits = model.distillation[name.lower()](model, main)
+    torch.testing.assert_close(logits, main.logits)  # nothing masked: the main branch again
+    (shape, top_k, mask_ratio, valid, rounding), = calls
+    assert (top_k, mask_ratio, rounding) == (0.3, 0.7, 'stochastic')
+    assert shape == ((2, 24) if name == 'LMVSD' else (2, 9))
+    assert valid is (None if name == 'LMVSD' else main.text.word_tokens)
