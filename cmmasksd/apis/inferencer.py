@@ -1,0 +1,117 @@
+"""Ask a model about your own pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.device import get_device
+from mmengine.registry import DefaultScope
+from PIL import Image, ImageOps
+
+from cmmasksd.checkpoints import load_checkpoint_file, load_weights
+from cmmasksd.registry import MODELS, TRANSFORMS
+from cmmasksd.visualization import draw_panel
+
+Picture = str | Path | Image.Image | np.ndarray
+Expressions = str | Sequence[str]
+
+# Steps of a test pipeline that read annotations, which a stranger's picture does not have.
+ANNOTATION_STEPS = ('SelectSentences', 'LoadReferringMasks')
+
+
+@dataclass(frozen=True)
+class ReferringResult:
+    """Answers about one picture.
+
+    Attributes:
+        image: (height, width, 3) uint8 RGB.
+        expressions: the K expressions asked.
+        masks: (K, height, width) bool.
+        probabilities: (K, height, width) float32 in [0, 1].
+    """
+
+    image: np.ndarray
+    expressions: list[str]
+    masks: np.ndarray
+    probabilities: np.ndarray
+
+    def draw(self) -> np.ndarray:
+        """A panel (rows, columns, 3) uint8 RGB: a row an expression, the picture beside its mask."""
+        return draw_panel(self.image, self.expressions, self.masks)
+
+
+class ReferringInferencer:
+    """Finds what expressions refer to, in pictures of any size.
+
+    >>> inferencer = ReferringInferencer('configs/cm_masksd/vit-b_refcoco.py', 'checkpoint.pth')
+    >>> result, = inferencer('zebras.jpg', ['left zebra', 'the tree'])
+    >>> result.masks.shape  # (2, height, width)
+
+    Args:
+        config: path of a config, or the config.
+        weights: checkpoint file; None: CLIP's weights as far as the config names them, the rest random (of use in tests only).
+        device: where to run; by default an accelerator if there is one.
+    """
+
+    def __init__(self, config: str | Path | Config, weights: str | Path | None = None, device: str | torch.device | None = None) -> None:
+        self.cfg = config if isinstance(config, Config) else Config.fromfile(config)
+        self.device = torch.device(device or get_device())
+        with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'cmmasksd')):
+            self.model = MODELS.build(self.cfg.model)
+            self.pipeline = Compose([TRANSFORMS.build(step) for step in self._steps()])
+        if weights is None:
+            self.model.init_weights()
+        else:
+            load_weights(self.model, load_checkpoint_file(weights), str(weights))
+        self.model.to(self.device).eval()
+
+    def __call__(self, image: Picture | Sequence[Picture], expressions: Expressions | Sequence[Expressions]) -> list[ReferringResult]:
+        """Segments.
+
+        Args:
+            image: a path, PIL image or (height, width, 3) uint8 RGB array; or a list of those.
+            expressions: one expression or several; for a list of images, an equally long list of the same.
+
+        Returns:
+            One result per image, always in a list.
+
+        Raises:
+            ValueError: lists of unequal length, no expression or an empty one, a file that is no image.
+        """
+        if not isinstance(image, (list, tuple)):
+            return [self._segment(image, expressions)]
+        if isinstance(expressions, str) or len(expressions) != len(image):
+            raise ValueError(f'{len(image)} images need a list of {len(image)} expressions (or lists of expressions).')
+        return [self._segment(*pair) for pair in zip(image, expressions)]
+
+    @torch.inference_mode()
+    def _segment(self, image: Picture, expressions: Expressions) -> ReferringResult:
+        texts = [expressions] if isinstance(expressions, str) else list(expressions)
+        if not texts:
+            raise ValueError('Ask for at least one expression.')
+        loaded = self.pipeline.transforms[0](dict(_as_input(image), texts=texts))
+        pixels = loaded['img']
+        for step in self.pipeline.transforms[1:]:
+            loaded = step(loaded)
+        sample = self.model.test_step(dict(inputs=[loaded['inputs']], data_samples=[loaded['data_samples']]))[0]
+        predictions = sample.predictions.cpu().numpy()
+        return ReferringResult(pixels, texts, predictions.masks, predictions.probabilities)
+
+    def _steps(self) -> list[dict[str, Any]]:
+        steps = self.cfg.test_dataloader.dataset.pipeline
+        return [step for step in steps if step['type'].rsplit('.')[-1] not in ANNOTATION_STEPS]
+
+
+def _as_input(image: Picture) -> dict[str, Any]:
+    if isinstance(image, (str, Path)):
+        return dict(img_path=str(image))
+    if isinstance(image, Image.Image):
+        return dict(img=np.array(ImageOps.exif_transpose(image).convert('RGB')))
+    return dict(img=image)

@@ -1,0 +1,73 @@
+"""Evaluation of several splits in one run, as papers print it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.runner import BaseLoop, Runner, TestLoop
+from prettytable import PrettyTable
+
+from cmmasksd.registry import LOOPS
+
+
+@LOOPS.register_module()
+class SplitTestLoop(BaseLoop):
+    """Runs mmengine's ``TestLoop`` on each split of the test data set and prints one table.
+
+    Args:
+        runner: the Runner.
+        dataloader: config of the test dataloader; its ``dataset.split`` is replaced.
+        evaluator: config of the evaluator.
+        splits: names of the splits.
+        paper: published numbers to print beside ours: ``{split: {metric: percent}}``.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: dict[str, Any],
+        evaluator: dict[str, Any] | list[dict[str, Any]],
+        splits: Sequence[str],
+        paper: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        if not splits:
+            raise ValueError('SplitTestLoop needs at least one split, such as test_cfg.splits = [\'val\'].')
+        self._configs = {split: self._of_split(dataloader, split) for split in splits}
+        super().__init__(runner, self._configs[splits[0]])
+        self.evaluator = evaluator
+        self.paper = paper or {}
+
+    def run(self) -> dict[str, float]:
+        """Evaluates every split; returns the metrics as ``split/metric``."""
+        by_split = {}
+        for split, config in self._configs.items():
+            loop = TestLoop(self.runner, config, copy.deepcopy(self.evaluator))
+            self.dataloader = loop.dataloader
+            by_split[split] = loop.run()
+        self.runner.logger.info('\n' + format_table(by_split, self.paper))
+        return {f'{split}/{name}': value for split, metrics in by_split.items() for name, value in metrics.items()}
+
+    @staticmethod
+    def _of_split(dataloader: dict[str, Any], split: str) -> dict[str, Any]:
+        config = copy.deepcopy(dataloader)
+        config['dataset']['split'] = split
+        return config
+
+
+def format_table(by_split: Mapping[str, Mapping[str, float]], paper: Mapping[str, Mapping[str, float]]) -> str:
+    """A text table: a row a split, and below it the paper's numbers where there are some."""
+    names = list(dict.fromkeys(name for metrics in by_split.values() for name in metrics))
+    table = PrettyTable(['split', *names], align='r')
+    for split, metrics in by_split.items():
+        table.add_row([split, *(_cell(metrics.get(name)) for name in names)])
+        if paper.get(split):
+            table.add_row([f'{split} (paper)', *(_cell(paper[split].get(name)) for name in names)])
+    return table.get_string()
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ''
+    return str(value) if isinstance(value, int) else f'{value:.2f}'

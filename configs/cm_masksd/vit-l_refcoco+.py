@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/schedules/adam_100e.py',
+    '../_base_/datasets/refcoco+_532x532.py',
+    '../_base_/models/cm_masksd_vit-l-14.py',
+]
+# Table 1 (IoU, which is mIoU).
+test_cfg = dict(paper=dict(val=dict(mIoU=67.47), testA=dict(mIoU=71.80), testB=dict(mIoU=59.91)))

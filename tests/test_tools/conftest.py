@@ -1,0 +1,41 @@
+"""What the end-to-end tests share: a small RefShapes set and one short training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cmmasksd.datasets.refshapes import make_refshapes
+from tests.test_tools.running import CONFIG, run_tool
+
+
+@pytest.fixture(scope='session')
+def refshapes_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp('data')
+    make_refshapes(root, num_images=100, seed=3)
+    return root
+
+
+@pytest.fixture(scope='session')
+def options(refshapes_root: Path) -> list[str]:
+    """``--cfg-options`` that point the quick start's config at the small set."""
+    splits = [f'{loader}_dataloader.dataset.data_root={refshapes_root}' for loader in ('train', 'val', 'test')]
+    return ['--cfg-options', *splits, 'train_dataloader.dataset.indices=96', 'default_hooks.logger.interval=2', 'train_cfg.max_epochs=2']
+
+
+@pytest.fixture(scope='session')
+def run_training(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    def train(*arguments: object, config_options: tuple[str, ...] = ()) -> Path:
+        work_dir = tmp_path_factory.mktemp('work_dir')
+        run_tool('tools/train.py', CONFIG, '--work-dir', work_dir, *arguments, *options, *config_options)
+        return work_dir
+
+    return train
+
+
+@pytest.fixture(scope='session')
+def trained(run_training: Callable[..., Path]) -> Path:
+    """The work dir of two epochs of six steps, uninterrupted."""
+    return run_training()

@@ -1,0 +1,19 @@
+"""Prints a config with its bases and overrides merged: python tools/misc/print_config.py CONFIG [--cfg-options k=v]"""
+
+import argparse
+
+from mmengine.config import Config, DictAction
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description='Print the whole config.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides')
+    args = parser.parse_args()
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    print(cfg.pretty_text)
+
+
+if __name__ == '__main__':
+    main()
