@@ -1,10 +1,12 @@
 """What mmengine's Runner needs beside model and data: hooks, optimisation, the test loop over several splits."""
 
+from cmmasksd.engine.atomic_checkpoint import AtomicCheckpointHook
 from cmmasksd.engine.hooks import CheckpointFirstHook, EpochSeedHook, ReferringVisualizationHook, StrictLoadHook
 from cmmasksd.engine.loops import SplitTestLoop
 from cmmasksd.engine.optim import AutocastOptimWrapper, ReferringOptimWrapperConstructor
 
 __all__ = [
+    'AtomicCheckpointHook',
     'AutocastOptimWrapper',
     'CheckpointFirstHook',
     'EpochSeedHook',

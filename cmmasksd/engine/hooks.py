@@ -9,11 +9,12 @@ from typing import Any
 import mmcv
 import numpy as np
 import torch
+from mmengine.dataset import ClassBalancedDataset, RepeatDataset
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner, find_latest_checkpoint
+from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 from mmseg.structures import SegDataSample
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
 from cmmasksd.checkpoints import check_weights
 from cmmasksd.registry import HOOKS
@@ -23,35 +24,43 @@ from cmmasksd.registry import HOOKS
 class EpochSeedHook(Hook):
     """Makes an epoch's draws a function of (seed, epoch), so that a resumed run continues exactly.
 
-    At each epoch's start the training set learns (seed, epoch), from which it draws sentences per sample, and torch's generators, from which
-    masks and dropout are drawn, are seeded from (seed, rank, epoch). Under an iteration-based loop a pass over the data counts as an epoch.
+    Before an epoch's first batch is asked for, the training set learns (seed, epoch), from which it draws sentences per sample. When that batch
+    has come, torch's generators, from which masks and dropout are drawn, are seeded from (seed, rank, epoch): not earlier, for whether a data
+    loader draws from them at an epoch's start depends on its workers. Under an iteration-based loop a pass over the data counts as an epoch.
     """
 
     priority = 'VERY_HIGH'
 
+    def before_train(self, runner: Runner) -> None:
+        self._seed_data(runner)
+
     def before_train_epoch(self, runner: Runner) -> None:
-        if isinstance(runner.train_loop, EpochBasedTrainLoop):
-            self._start(runner, runner.epoch)
+        self._seed_data(runner)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        length = len(runner.train_dataloader)
-        if not isinstance(runner.train_loop, EpochBasedTrainLoop) and runner.iter % length == 0:
-            self._start(runner, runner.iter // length)
+        if runner.iter % len(runner.train_dataloader) == 0:
+            self._seed_data(runner)
+            torch.manual_seed(int(np.random.SeedSequence((runner.seed, runner.rank, self._epoch(runner))).generate_state(1)[0]))
 
-    def _start(self, runner: Runner, epoch: int) -> None:
+    def _seed_data(self, runner: Runner) -> None:
         for dataset in innermost_datasets(runner.train_dataloader.dataset):
             if hasattr(dataset, 'set_epoch'):
-                dataset.set_epoch(epoch, runner.seed)
-        torch.manual_seed(int(np.random.SeedSequence((runner.seed, runner.rank, epoch)).generate_state(1)[0]))
+                dataset.set_epoch(self._epoch(runner), runner.seed)
+
+    @staticmethod
+    def _epoch(runner: Runner) -> int:
+        return runner.iter // len(runner.train_dataloader)
 
 
 def innermost_datasets(dataset: Dataset) -> Iterator[Dataset]:
     """The data sets inside mmengine's wrappers (ConcatDataset, RepeatDataset, ClassBalancedDataset)."""
-    inner = getattr(dataset, 'datasets', None) or ([dataset.dataset] if hasattr(dataset, 'dataset') else [])
-    if not inner:
+    if isinstance(dataset, (RepeatDataset, ClassBalancedDataset)):
+        yield from innermost_datasets(dataset.dataset)
+    elif isinstance(dataset, ConcatDataset):
+        for part in dataset.datasets:
+            yield from innermost_datasets(part)
+    else:
         yield dataset
-    for part in inner:
-        yield from innermost_datasets(part)
 
 
 @HOOKS.register_module()

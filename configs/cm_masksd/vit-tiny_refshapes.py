@@ -30,7 +30,7 @@ optim_wrapper = dict(
     constructor='ReferringOptimWrapperConstructor',
     optimizer=dict(type='Adam', lr=1e-3, betas=(0.9, 0.98), fused=True),
 )
-max_epochs = 3
+max_epochs = 2
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, begin=0, end=100, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min=0, begin=0, end=max_epochs, convert_to_iter_based=True),

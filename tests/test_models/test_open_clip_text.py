@@ -48,11 +48,11 @@ def test_a_short_length_gives_the_same_features(text_b, ids, length):
 
 
 def test_padding_and_word_tokens(tiny_architecture, ids):
-    """The '!' of the last sentence has its own id when it stands alone, but id 0 is a word token too: only EOT decides."""
+    """Id 0 is the word token "!" as well as padding: only the place of EOT decides."""
     tower = OpenCLIPTextTransformer(tiny_architecture)
     rows = torch.tensor(
         [
-            [49406, 320, 0, 512, 49407, 0, 0],  # id 0 in the middle is "!"
+            [49406, 320, 0, 512, 49407, 0, 0],  # "!" in the middle
             [49406, 320, 320, 320, 320, 320, 49407],  # full: no padding
             [49406, 49407, 0, 0, 0, 0, 0],  # no word
         ]

@@ -121,7 +121,9 @@ def test_openais_weights_want_quick_gelu(tiny_architecture, monkeypatch, tower_t
         tower.init_weights()
 
 
-@pytest.mark.parametrize(('architecture', 'activation'), [('ViT-B-16-quickgelu', QuickGELU), ('ViT-L-14-quickgelu', QuickGELU), ('ViT-B-16', nn.GELU)])
+@pytest.mark.parametrize(
+    ('architecture', 'activation'), [('ViT-B-16-quickgelu', QuickGELU), ('ViT-L-14-quickgelu', QuickGELU), ('ViT-B-16', nn.GELU)]
+)
 def test_the_activation_is_the_one_named(architecture, activation):
     with torch.device('meta'):
         towers = [OpenCLIPVisionTransformer(architecture, image_size=224), OpenCLIPTextTransformer(architecture)]

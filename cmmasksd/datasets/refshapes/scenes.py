@@ -72,10 +72,10 @@ class Scene:
 
 
 def _draw_looks(rng: np.random.Generator) -> list[tuple[str, str, str, str]]:
-    """Kind, colour, size and texture of every shape. A scene has few kinds and colours, so that one word is rarely enough."""
+    """Kind, colour, size and texture of every shape. A scene has few kinds and colours, so that one word is often not enough."""
     count = int(rng.integers(MIN_SHAPES, MAX_SHAPES + 1))
     kinds = rng.choice(KINDS, size=rng.integers(2, 4), replace=False)
-    colours = rng.choice(list(COLOURS), size=rng.integers(2, 4), replace=False)
+    colours = rng.choice(list(COLOURS), size=rng.integers(3, 5), replace=False)
     textures = TEXTURES if rng.random() < _TEXTURED_SCENES else TEXTURES[:1]
     sizes = ('small', 'small', 'large')  # two large shapes fill a picture
     return [(str(rng.choice(kinds)), str(rng.choice(colours)), str(rng.choice(sizes)), str(rng.choice(textures))) for _ in range(count)]

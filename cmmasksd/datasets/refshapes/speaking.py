@@ -12,13 +12,13 @@ from .expressions import DIRECTIONS, Corner, Description, Expression, Extreme, R
 from .viewing import Thing, View
 
 KINDS_OF_SPLIT = {
-    'train': {'attribute': 0.6, 'position': 0.25, 'relation': 0.15},
-    'val': {'attribute': 0.6, 'position': 0.25, 'relation': 0.15},
+    'train': {'attribute': 0.7, 'position': 0.18, 'relation': 0.12},
+    'val': {'attribute': 0.7, 'position': 0.18, 'relation': 0.12},
     'testA': {'attribute': 1.0},
     'testB': {'position': 0.5, 'relation': 0.5},
 }  # split -> how often each kind of expression is tried
 _SENTENCES_OF_REF = (0.2, 0.35, 0.3, 0.15)  # chances of 1, 2, 3 and 4 sentences
-_ATTRIBUTES = {'kind': 3.0, 'colour': 5.0, 'texture': 1.5, 'size': 2.0}  # name -> weight in the draw of what is said
+_ATTRIBUTES = {'kind': 1.0, 'colour': 5.0, 'texture': 0.7, 'size': 3.0}  # name -> weight in the draw of what is said
 _TRIES = 16  # draws of an expression of one kind before another kind is tried
 
 _NOUNS = ('shape', 'object', 'thing')
@@ -75,7 +75,7 @@ def _describe(thing: Thing, view: View, rng: np.random.Generator, chances: tuple
 
 
 def _propose_description(thing: Thing, view: View, rng: np.random.Generator) -> Description:
-    return _describe(thing, view, rng, (0.0, 0.3, 0.5, 0.2))
+    return _describe(thing, view, rng, (0.0, 0.4, 0.5, 0.1))
 
 
 def _propose_position(thing: Thing, view: View, rng: np.random.Generator) -> Extreme | Corner:

@@ -33,7 +33,8 @@ class OpenCLIPTextTransformer(OpenCLIPTower):
     ) -> None:
         super().__init__(architecture, pretrained)
         self.text = _build_text_tower(self.config['embed_dim'], self.config['text_cfg'], self.config.get('quick_gelu', False))
-        if not isinstance(self.text, TextTransformer) or self.text.attn_mask is None or self.text.pool_type != 'argmax':
+        causal = isinstance(self.text, TextTransformer) and self.text.attn_mask is not None and self.text.cls_emb is None
+        if not causal or self.text.pool_type != 'argmax':
             raise ValueError(f"The text tower of '{architecture}' is not CLIP's causal transformer; this text encoder needs one.")
         use_fused_attention(self.text)
         self.text.set_grad_checkpointing(activation_checkpointing)

@@ -1,0 +1,144 @@
+"""Every shipped config loads, agrees with itself and builds at its real size."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from cmmasksd.registry import DATASETS, HOOKS, METRICS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, TRANSFORMS, VISUALIZERS
+
+ROOT = Path(__file__).resolve().parents[1] / 'configs'
+CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / 'cm_masksd').rglob('*.py'))
+COUNT = 36  # raise it with every config that is added: then it is known that the new one was found and tested
+MAX_LINES = 60
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+@cache
+def load(name: str) -> Config:
+    return Config.fromfile(ROOT / name)
+
+
+@cache
+def build_on_meta(name: str) -> torch.nn.Module:
+    cfg = load(name)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.device('meta'):
+        return MODELS.build(cfg.model)
+
+
+def step_of(cfg: Config, loader: str, kind: str) -> dict:
+    """The one step of that type in a loader's pipeline."""
+    step, = (step for step in cfg[loader].dataset.pipeline if step.type == kind)
+    return step
+
+
+def test_the_count_of_configs():
+    assert len(CONFIGS) == COUNT
+
+
+@pytest.mark.parametrize('size', ['b', 'l'])
+@pytest.mark.parametrize('dataset', ['refcoco', 'refcoco+', 'refcocog'])
+def test_the_papers_main_jobs_are_there(size, dataset):
+    assert f'cm_masksd/vit-{size}_{dataset}.py' in CONFIGS
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_a_leaf_is_short(name):
+    assert len((ROOT / name).read_text(encoding='utf-8').splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_it_dumps_and_reloads(name, tmp_path):
+    cfg = load(name)
+    cfg.dump(tmp_path / 'dumped.py')
+    assert Config.fromfile(tmp_path / 'dumped.py').to_dict() == cfg.to_dict()
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_the_model_builds_at_its_real_size(name):
+    cfg = load(name)
+    model = build_on_meta(name)
+    assert sum(parameter.numel() for parameter in model.parameters()) > 1e6
+    assert list(model.distillation) == [branch.type.rsplit('.')[-1].lower() for branch in cfg.model.get('distillation', [])]
+    for part in ('backbone', 'text_encoder'):
+        assert getattr(model, part).pretrained == cfg.model[part].get('pretrained')
+    backbone, neck, head = model.backbone, model.neck, model.decode_head
+    assert tuple(cfg.model.neck.in_channels) == backbone.out_channels
+    assert cfg.model.neck.text_channels == cfg.model.decode_head.text_channels == model.text_encoder.out_channels
+    assert cfg.model.decode_head.word_channels == model.text_encoder.embed_dims
+    assert cfg.model.decode_head.channels == neck.out_channels == head.norm.normalized_shape[0]
+
+
+@pytest.mark.parametrize('name', [name for name in CONFIGS if 'ablations' not in name or 'baseline' in name])  # ablations run as the baseline does
+def test_the_meta_model_runs_at_the_pipelines_size(name):
+    """Shapes of the whole flow, without a number being computed."""
+    cfg = load(name)
+    model = build_on_meta(name).eval()
+    height, width = step_of(cfg, 'train_dataloader', 'LetterboxResize').size
+    length = step_of(cfg, 'train_dataloader', 'TokenizeExpressions').token_length
+    with torch.device('meta'), torch.no_grad():
+        logits = model(torch.zeros(1, 3, height, width), torch.zeros(2, length, dtype=torch.long), torch.zeros(2, dtype=torch.long))
+    assert logits.shape == (2, 1, *(4 * side for side in model.backbone.grid_size))
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_pipelines_agree_with_the_towers(name):
+    cfg = load(name)
+    model = build_on_meta(name)
+    lengths = set()
+    for loader in LOADERS:
+        assert tuple(step_of(cfg, loader, 'LetterboxResize').size) == tuple(model.backbone.image_size)
+        assert step_of(cfg, loader, 'LetterboxResize').get('resize_masks', True) == (loader == 'train_dataloader')
+        assert step_of(cfg, loader, 'SelectSentences').mode == ('random' if loader == 'train_dataloader' else 'all')
+        lengths.add(step_of(cfg, loader, 'TokenizeExpressions').token_length)
+    assert len(lengths) == 1
+    assert lengths.pop() <= model.text_encoder.text.context_length
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_data_sets_and_splits(name):
+    cfg = load(name)
+    datasets = [cfg[loader].dataset for loader in LOADERS]
+    assert [dataset.split for dataset in datasets] == ['train', 'val', 'val']
+    assert [dataset.get('test_mode', False) for dataset in datasets] == [False, True, True]
+    assert len({(dataset.dataset, dataset.split_by, dataset.data_root) for dataset in datasets}) == 1
+    splits = ['val', 'test'] if datasets[0].split_by == 'umd' else ['val', 'testA', 'testB']
+    assert cfg.test_cfg.splits == (['val'] if 'ablations' in name else splits)
+    assert set(cfg.test_cfg.get('paper', {})) <= set(cfg.test_cfg.splits)
+    token_length = step_of(cfg, 'train_dataloader', 'TokenizeExpressions').token_length
+    assert token_length == (22 if datasets[0].dataset == 'refcocog' else 17)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_other_type_exists(name):
+    cfg = load(name)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        for loader in LOADERS:
+            assert DATASETS.get(cfg[loader].dataset.type)
+            pipeline = [TRANSFORMS.build(step) for step in cfg[loader].dataset.pipeline]
+            assert len(pipeline) >= 6
+        for hook in (*cfg.default_hooks.values(), *cfg.custom_hooks):
+            HOOKS.build(hook)
+        METRICS.build(cfg.val_evaluator)
+        assert VISUALIZERS.get(cfg.visualizer.type)
+        assert OPTIM_WRAPPER_CONSTRUCTORS.get(cfg.optim_wrapper.constructor)
+
+
+@pytest.mark.parametrize('name', [name for name in CONFIGS if Path(name).match('vit-[bl]_*.py')])
+def test_the_papers_recipe(name):
+    cfg = load(name)
+    image, text = cfg.model.distillation
+    assert (image.type, image.mask_ratio, image.top_k, image.loss_weight, image.shared) == ('LMVSD', 0.25, 0.5, 0.75, True)
+    assert (text.type, text.mask_ratio, text.top_k, text.loss_weight, text.shared) == ('VMLSD', 0.1, 0.5, 0.1, True)
+    assert cfg.model.threshold == 0.35
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('Adam', 1e-5, 5e-4)
+    assert (cfg.train_cfg.max_epochs, cfg.train_dataloader.batch_size, cfg.auto_scale_lr.base_batch_size) == (100, 4, 32)
+    assert cfg.train_dataloader.drop_last
+    assert cfg.model.backbone.image_size == ((576, 576) if 'vit-b' in name else (532, 532))
+    assert cfg.model.backbone.pretrained == cfg.model.text_encoder.pretrained == 'openai'

@@ -1,0 +1,49 @@
+"""Parameter groups, autocast, and the table of several splits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from cmmasksd.engine import AutocastOptimWrapper, ReferringOptimWrapperConstructor
+from cmmasksd.engine.loops import format_table
+
+
+class Parts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone, self.text_encoder, self.neck = nn.Linear(2, 3), nn.Linear(3, 4), nn.Linear(4, 5)
+        self.neck.bias.requires_grad_(False)
+
+
+@pytest.mark.parametrize('head_lr_mult', [1.0, 10.0])
+def test_towers_and_head_have_their_rates(head_lr_mult: float) -> None:
+    config = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-5, weight_decay=5e-4))
+    model = Parts()
+    optimizer = ReferringOptimWrapperConstructor(config, dict(head_lr_mult=head_lr_mult))(model).optimizer
+    towers, head = optimizer.param_groups
+    assert [len(towers['params']), len(head['params'])] == [4, 1]
+    assert towers['lr'] == 1e-5 and head['lr'] == pytest.approx(1e-5 * head_lr_mult)
+    assert {group['weight_decay'] for group in optimizer.param_groups} == {5e-4}
+
+
+def test_autocast_is_bfloat16_and_leaves_parameters_alone() -> None:
+    model = nn.Linear(2, 2)
+    wrapper = AutocastOptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0))
+    with wrapper.optim_context(model):
+        output = model(torch.ones(1, 2))
+    assert output.dtype == torch.bfloat16 and model.weight.dtype == torch.float32
+    wrapper.update_params(output.float().sum())
+    assert not torch.is_autocast_enabled('cpu')
+
+
+def test_table_has_the_papers_row_below_ours() -> None:
+    table = format_table({'val': {'mIoU': 71.234, 'num_expressions': 10834}, 'testA': {'mIoU': 70.0}}, {'val': {'mIoU': 72.18}})
+    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in table.splitlines() if line.startswith('|')]
+    assert rows == [
+        ['split', 'mIoU', 'num_expressions'],
+        ['val', '71.23', '10834'],
+        ['val (paper)', '72.18', ''],
+        ['testA', '70.00', ''],
+    ]
