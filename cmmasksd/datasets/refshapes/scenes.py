@@ -12,10 +12,10 @@ COLOURS = {
     'red': (215, 25, 45), 'orange': (250, 135, 15), 'yellow': (245, 225, 40),
     'green': (25, 160, 65), 'blue': (30, 85, 225), 'purple': (140, 45, 185),
 }  # name -> RGB
-SIZES = {'small': (0.15, 0.17), 'large': (0.23, 0.26)}  # name -> range of the radius, a share of the picture's shorter side
+SIZES = {'small': (0.16, 0.18), 'large': (0.25, 0.28)}  # name -> range of the radius, a share of the picture's shorter side
 TEXTURES = ('solid', 'striped', 'dotted')
 
-MIN_SHAPES, MAX_SHAPES = 3, 5
+MIN_SHAPES, MAX_SHAPES = 3, 4
 _TEXTURED_SCENES = 0.25  # share of scenes whose shapes differ in texture; in the others all are solid
 _PLACING_TRIES = 80
 _CLOSEST = (0.55, 1.05)  # range of a scene's least distance between two centres, in sums of the radii: below about 1.2 shapes may overlap
@@ -82,7 +82,7 @@ def _draw_looks(rng: np.random.Generator) -> list[tuple[str, str, str, str]]:
 
 
 def draw_scene(rng: np.random.Generator, height: int, width: int) -> Scene | None:
-    """Draws a scene of three to five shapes that lie inside the picture and overlap moderately.
+    """Draws a scene of three or four shapes that lie inside the picture and overlap moderately.
 
     A shape that finds no place is left out; ``None`` where fewer than three remain.
     """
