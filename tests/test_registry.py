@@ -68,13 +68,24 @@ def class_of(instance: object) -> str:
 @pytest.mark.parametrize('name', NAMES)
 def test_every_type_is_found_bare_and_from_the_root(name, no_default_scope):
     ours = getattr(registry, name)
-    assert (ours.scope, ours.parent.scope) == ('cmmasksd', 'mmengine')
-    assert ours.parent.parent is None  # a direct child of the root
     for type_name in NAMES[name]:
         found = ours.get(type_name)
         assert found is not None and found.__module__.startswith('cmmasksd.')
         assert ours.parent.get(f'cmmasksd.{type_name}') is found
-    assert set(NAMES[name]) == set(ours.module_dict)
+    assert set(NAMES[name]) == {key for key, kind in ours.module_dict.items() if kind.__module__.startswith('cmmasksd.')}
+
+
+def test_every_registry_is_a_direct_child_of_the_root():
+    registries = {name: value for name, value in vars(registry).items() if isinstance(value, Registry)}
+    assert set(NAMES) < set(registries)
+    for ours in registries.values():
+        assert (ours.scope, ours.parent.scope, ours.parent.parent) == ('cmmasksd', 'mmengine', None)
+
+
+@pytest.mark.parametrize(('name', 'borrowed'), [('OPTIMIZERS', 'Adam'), ('PARAM_SCHEDULERS', 'CosineAnnealingLR'), ('HOOKS', 'SyncBuffersHook')])
+def test_mmengines_types_are_named_bare_in_our_scope(name, borrowed):
+    with DefaultScope.overwrite_default_scope('cmmasksd'):
+        assert getattr(registry, name).get(borrowed) is getattr(registry, name).parent.get(borrowed) is not None
 
 
 @pytest.mark.parametrize('config', [BARE, PREFIXED])
