@@ -20,9 +20,9 @@ SOT, EOT = 49406, 49407
 SIZE = (32, 48)  # the tiny model's input: a grid of 4 x 6 patches
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def no_default_scope(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a fresh process: no Runner has set a default scope."""
+    """As in a fresh process: no Runner has set a default scope, and none that a test sets outlives it."""
     monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
 
 

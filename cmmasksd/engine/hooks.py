@@ -125,6 +125,6 @@ class ReferringVisualizationHook(Hook):
                 continue
             stem = Path(sample.img_path).stem
             out_file = None if self.out_dir is None else str(Path(runner.log_dir, self.out_dir, split, f'{stem}.png'))
-            image = mmcv.imread(sample.img_path, flag='color_ignore_orientation', channel_order='rgb')
+            image = mmcv.bgr2rgb(mmcv.imread(sample.img_path, flag='color_ignore_orientation'))
             runner.visualizer.add_datasample(f'{split}_{stem}', image, sample, out_file=out_file, step=runner.iter)
 
