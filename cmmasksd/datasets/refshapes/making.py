@@ -24,7 +24,7 @@ _SIDES = (64, 4096)  # least and greatest side of a picture, pixels
 
 def make_refshapes(
     out_dir: str | os.PathLike[str],
-    num_images: int = 5000,
+    num_images: int = 5600,
     seed: int = 0,
     image_sizes: Sequence[tuple[int, int]] = DEFAULT_IMAGE_SIZES,
     num_workers: int = 1,

@@ -12,11 +12,11 @@ COLOURS = {
     'red': (215, 25, 45), 'orange': (250, 135, 15), 'yellow': (245, 225, 40),
     'green': (25, 160, 65), 'blue': (30, 85, 225), 'purple': (140, 45, 185),
 }  # name -> RGB
-SIZES = {'small': (0.17, 0.19), 'large': (0.265, 0.29)}  # name -> range of the radius, a share of the picture's shorter side
+SIZES = {'small': (0.16, 0.18), 'large': (0.25, 0.28)}  # name -> range of the radius, a share of the picture's shorter side
 TEXTURES = ('solid', 'striped', 'dotted')
 
 MIN_SHAPES, MAX_SHAPES = 3, 4
-_TEXTURED_SCENES = 0.2  # share of scenes whose shapes differ in texture; in the others all are solid
+_TEXTURED_SCENES = 0.25  # share of scenes whose shapes differ in texture; in the others all are solid
 _PLACING_TRIES = 80
 _CLOSEST = (0.55, 1.05)  # range of a scene's least distance between two centres, in sums of the radii: below about 1.2 shapes may overlap
 _APART = 1.1  # the same for two shapes of one colour, whose border would be hard to see
