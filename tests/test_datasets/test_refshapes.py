@@ -140,7 +140,7 @@ def test_the_reader_of_refer_sets_reads_it(made: Made) -> None:
 def test_segmentations_decode_to_the_visible_pixels() -> None:
     rng = np.random.default_rng(0)
     forms: Counter[str] = Counter()
-    for _ in range(150):
+    for _ in range(250):
         scene = draw_scene(rng, 96, 128)
         view = look(scene) if scene is not None else None
         if scene is None or view is None:
