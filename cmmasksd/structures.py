@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -99,25 +100,43 @@ def gather_images(features: Tensor, image_index: Tensor | None) -> Tensor:
 
 
 @dataclass(frozen=True)
-class MainBranch:
-    """Everything the main branch computed in a training step, for the distillation branches to start from.
+class BranchFeatures:
+    """What a branch, the main one or a distillation branch, gives to neck and decode head.
+
+    Attributes:
+        projected: the neck's projections (``neck.project``) of the branch's images.
+        text: features of the E expressions.
+        image_index: (E,) the image of each expression; None: one expression an image, in order.
+    """
+
+    projected: tuple[Tensor, ...]
+    text: TextFeatures
+    image_index: Tensor | None
+
+
+@dataclass(frozen=True)
+class MainBranch(BranchFeatures):
+    """The main branch with what else the distillation branches start from.
 
     Attributes:
         patch_embeddings: (B, N, D), the image tower's input before positions.
         word_embeddings: (E, L, D_t), the text tower's input before positions.
         input_ids: (E, L) token ids.
-        image_index: (E,) the image of each expression; None: one expression an image, in order.
         visual: features of the B images.
-        text: features of the E expressions.
-        projected: the neck's projections of ``visual.levels``.
-        logits: (E, 1, 4h, 4w), float32.
     """
 
     patch_embeddings: Tensor
     word_embeddings: Tensor
     input_ids: Tensor
-    image_index: Tensor | None
     visual: VisualFeatures
-    text: TextFeatures
-    projected: tuple[Tensor, ...]
-    logits: Tensor
+
+
+def join_branches(branches: Sequence[BranchFeatures]) -> BranchFeatures:
+    """Makes one batch of G branches of the same E expressions, the G items of an expression side by side: item e * G + g is branch g's e-th."""
+
+    def interleave(tensors: Iterable[Tensor]) -> Tensor:
+        return torch.stack(tuple(tensors), dim=1).flatten(0, 1)  # G x (E, ...) -> (E * G, ...)
+
+    images = [[gather_images(level, branch.image_index) for level in branch.projected] for branch in branches]
+    text = TextFeatures(*(interleave(getattr(branch.text, field.name) for branch in branches) for field in fields(TextFeatures)))
+    return BranchFeatures(tuple(interleave(levels) for levels in zip(*images)), text, None)

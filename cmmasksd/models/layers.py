@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -17,19 +18,34 @@ class BatchNorm(_BatchNorm):
     Inputs are (E, C) or (E, C, h, w). A batch that holds a single value per channel has no variance: it is normalised by the running
     statistics, where torch (and CRIS) raise. Not a subclass of ``nn.SyncBatchNorm``, which mmengine replaces by another class when it runs
     in one process. Parameter and buffer names are those of ``nn.BatchNorm2d``.
+
+    Attributes:
+        branches: how many branches the batch holds, set by :func:`joint_statistics`; items of one expression stand side by side.
     """
 
+    branches = 1
     process_group = None
     _check_non_zero_input_channels = nn.SyncBatchNorm._check_non_zero_input_channels
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalises ``input`` (E, C, ...) and returns the same shape."""
         self._check_input_dim(input)
+        if self.training and self.branches > 1 and input.shape[1] == self.num_features:
+            return self._normalise_branches(input)
         if input.device.type != 'cpu' and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             return nn.SyncBatchNorm.forward(self, input)
         if self.training and input.numel() == input.shape[1]:
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps)
         return super().forward(input)
+
+    def _normalise_branches(self, input: Tensor) -> Tensor:
+        """Makes channels of the branches, for every channel is normalised by itself; running statistics follow the first branch."""
+        state = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        repeated = {name: tensor.repeat(self.branches) for name, tensor in state.items() if tensor.dim()}
+        output = functional_call(self, repeated, (input.unflatten(0, (-1, self.branches)).flatten(1, 2),))
+        self.running_mean.copy_(repeated['running_mean'][: self.num_features])
+        self.running_var.copy_(repeated['running_var'][: self.num_features])
+        return output.unflatten(1, (self.branches, -1)).flatten(0, 1)
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
@@ -50,6 +66,28 @@ def frozen_statistics(*modules: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.track_running_stats = True
+
+
+@contextmanager
+def joint_statistics(branches: int, *modules: nn.Module) -> Iterator[None]:
+    """Within the block the batches of ``modules`` hold several branches (see :func:`~cmmasksd.structures.join_branches`).
+
+    Each branch is normalised by itself, as if it came alone, and the running statistics follow the first one.
+
+    Raises:
+        ValueError: a module holds batch norms other than :class:`BatchNorm`, which would mix the branches.
+    """
+    norms = [layer for module in modules for layer in module.modules() if isinstance(layer, _BatchNorm)]
+    foreign = {type(norm).__name__ for norm in norms if not isinstance(norm, BatchNorm)}
+    if foreign:
+        raise ValueError(f'{", ".join(sorted(foreign))} would mix the statistics of the branches: give the segmentor joint_branches=False.')
+    for norm in norms:
+        norm.branches = branches
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.branches = 1
 
 
 class ConvBNReLU(nn.Sequential):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -31,11 +33,12 @@ def gradient_of(module) -> float:
 def test_gradients_reach_both_encoders_and_not_the_teacher(tiny_model, make_batch, name, shared):
     model = tiny_model(distillation=branch_of(name, shared=shared)).train()
     inputs, ids, index, _ = preprocess(model, make_batch((1, 1)))
-    main = model.segment(inputs, ids, index)
-    main.logits.retain_grad()
+    main = model.encode(inputs, ids, index)
+    main_logits = model.segment(main)
+    main_logits.retain_grad()
     branch = model.distillation[name.lower()]
-    branch.loss(model, main).backward()
-    assert main.logits.grad is None
+    branch.loss(branch(model, main), main_logits).backward()
+    assert main_logits.grad is None
     assert gradient_of(model.backbone) > 0
     assert gradient_of(model.text_encoder) > 0
     assert branch.mask_token.grad.abs().sum() > 0
@@ -48,10 +51,12 @@ def test_gradients_reach_both_encoders_and_not_the_teacher(tiny_model, make_batc
 def test_gradients_reach_the_teacher_where_asked(tiny_model, make_batch, name):
     model = tiny_model(distillation=branch_of(name, detach_teacher=False)).train()
     inputs, ids, index, _ = preprocess(model, make_batch((1, 1)))
-    main = model.segment(inputs, ids, index)
-    main.logits.retain_grad()
-    model.distillation[name.lower()].loss(model, main).backward()
-    assert main.logits.grad.abs().sum() > 0
+    main = model.encode(inputs, ids, index)
+    main_logits = model.segment(main)
+    main_logits.retain_grad()
+    branch = model.distillation[name.lower()]
+    branch.loss(branch(model, main), main_logits).backward()
+    assert main_logits.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize('name', BRANCHES)
@@ -60,24 +65,21 @@ def test_gradients_reach_the_teacher_where_asked(tiny_model, make_batch, name):
 def test_the_loss_is_the_weighted_cross_entropy_to_the_main_branch(tiny_model, make_batch, name, weight):
     model = tiny_model(distillation=branch_of(name, loss_weight=weight)).eval()
     inputs, ids, index, _ = preprocess(model, make_batch((2, 1)))
-    main = model.segment(inputs, ids, index)
-    branch = model.distillation[name.lower()]
-    torch.manual_seed(5)
+    main = model.encode(inputs, ids, index)
+    main_logits, branch = model.segment(main), model.distillation[name.lower()]
     logits = branch(model, main)
-    torch.manual_seed(5)
-    loss = branch.loss(model, main)
-    teacher = main.logits.sigmoid()
+    teacher = main_logits.sigmoid()
     expected = -(teacher * F.logsigmoid(logits) + (1 - teacher) * F.logsigmoid(-logits)).mean()
-    assert logits.shape == main.logits.shape and logits.dtype == torch.float32
-    assert not torch.equal(logits, main.logits)
-    torch.testing.assert_close(loss, weight * expected)
+    assert logits.shape == main_logits.shape and logits.dtype == torch.float32
+    assert not torch.equal(logits, main_logits)
+    torch.testing.assert_close(branch.loss(logits, main_logits), weight * expected)
 
 
 @torch.no_grad()
 def test_lmvsd_masks_the_correlated_patches_before_positions(tiny_model, make_batch):
     model = tiny_model(distillation=branch_of('LMVSD', top_k=0.5, mask_ratio=0.25)).eval()
     inputs, ids, index, _ = preprocess(model, make_batch((2, 1)))
-    main = model.segment(inputs, ids, index)
+    main = model.encode(inputs, ids, index)
     seen = []
     visual = model.backbone.visual
     visual.ln_pre.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
@@ -100,7 +102,7 @@ def test_lmvsd_masks_the_correlated_patches_before_positions(tiny_model, make_ba
 def test_vmlsd_masks_the_correlated_words_before_positions(tiny_model, make_batch):
     model = tiny_model(distillation=branch_of('VMLSD', top_k=0.5, mask_ratio=0.5)).eval()
     inputs, ids, index, _ = preprocess(model, make_batch((7, 6), length=14))
-    main = model.segment(inputs, ids, index)
+    main = model.encode(inputs, ids, index)
     seen = []
     text = model.text_encoder.text
     text.transformer.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
@@ -130,8 +132,8 @@ def test_vmlsd_leaves_a_sentence_without_words(tiny_model, make_batch):
     inputs, ids, index, _ = preprocess(model, make_batch((1, 1)))
     ids[1] = 0
     ids[1, :2] = torch.tensor([49406, 49407])
-    main = model.segment(inputs, ids, index)
-    torch.testing.assert_close(model.distillation['vmlsd'](model, main)[1], main.logits[1])
+    main = model.encode(inputs, ids, index)
+    torch.testing.assert_close(model.distillation['vmlsd'](model, main)[1], model.segment(main)[1])
 
 
 @pytest.mark.parametrize('name', BRANCHES)
@@ -151,7 +153,7 @@ def test_an_own_neck_and_head_have_the_segmentors_shape(tiny_model, name):
 def test_vmlsds_own_neck_projects_the_main_levels(tiny_model, make_batch, monkeypatch, shared, projected_by):
     model = tiny_model(distillation=branch_of('VMLSD', shared=shared)).eval()
     inputs, ids, index, _ = preprocess(model, make_batch((2, 1)))
-    main = model.segment(inputs, ids, index)
+    main = model.encode(inputs, ids, index)
     branch, calls = model.distillation['vmlsd'], []
 
     def watch(name, neck):
@@ -170,7 +172,7 @@ def test_vmlsds_own_neck_projects_the_main_levels(tiny_model, make_batch, monkey
 def test_an_own_neck_and_head_decide(tiny_model, make_batch):
     model = tiny_model(distillation=branch_of('LMVSD', shared=False)).eval()
     inputs, ids, index, _ = preprocess(model, make_batch((1, 1)))
-    main = model.segment(inputs, ids, index)
+    main = model.encode(inputs, ids, index)
     branch = model.distillation['lmvsd']
 
     def answer():
@@ -203,7 +205,7 @@ def test_the_final_setting_is_the_default():
 def test_options_reach_the_choice(tiny_model, make_batch, monkeypatch, name):
     model = tiny_model(distillation=branch_of(name, top_k=0.3, mask_ratio=0.7, rounding='stochastic')).eval()
     inputs, ids, index, _ = preprocess(model, make_batch((1, 1)))
-    main = model.segment(inputs, ids, index)
+    main = model.encode(inputs, ids, index)
     calls = []
 
     def choose(scores, top_k, mask_ratio, valid=None, rounding='nearest'):
@@ -212,8 +214,57 @@ def test_options_reach_the_choice(tiny_model, make_batch, monkeypatch, name):
 
     monkeypatch.setattr('cmmasksd.models.distillation.branches.choose_masked', choose)
     logits = model.distillation[name.lower()](model, main)
-    torch.testing.assert_close(logits, main.logits)  # nothing masked: the main branch again
+    torch.testing.assert_close(logits, model.segment(main))  # nothing masked: the main branch again
     (shape, top_k, mask_ratio, valid, rounding), = calls
     assert (top_k, mask_ratio, rounding) == (0.3, 0.7, 'stochastic')
     assert shape == ((2, 24) if name == 'LMVSD' else (2, 9))
     assert valid is (None if name == 'LMVSD' else main.text.word_tokens)
+
+
+# --- joint passes -----------------------------------------------------------------------------------------------------------------------------
+
+
+def training_step(tiny_model, batch, joint, **branches):
+    """Losses, gradients and buffers of one step, and how often neck and decode head ran."""
+    model = tiny_model(joint_branches=joint, distillation=[dict(type=f'cmmasksd.{name}', **options) for name, options in branches.items()])
+    model.train().double()  # so that rounding, which batch norms of few values amplify, cannot hide a difference
+    model.neck.fuse, model.decode_head.forward = Mock(wraps=model.neck.fuse), Mock(wraps=model.decode_head.forward)
+    torch.manual_seed(4)
+    inputs, ids, index, masks = preprocess(model, batch)
+    losses = model(inputs.double(), ids, index, masks, mode='loss')
+    sum(losses.values()).backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    statistics = {name: buffer for name, buffer in model.named_buffers() if 'running' in name or 'tracked' in name}
+    return losses, gradients, statistics, (model.neck.fuse.call_count, model.decode_head.forward.call_count)
+
+
+@pytest.mark.parametrize('counts', [(1, 1, 1), (2, 1), (1,)])
+@pytest.mark.parametrize(
+    'branches',
+    [
+        dict(LMVSD={}, VMLSD={}),
+        dict(VMLSD={}),
+        dict(LMVSD=dict(shared=False), VMLSD={}),
+        dict(VMLSD=dict(detach_teacher=False), LMVSD={}),
+    ],
+    ids=['both', 'VMLSD', 'LMVSD with a neck of its own', 'gradient through the teacher'],
+)
+def test_joint_branches_equal_separate_passes(tiny_model, make_batch, branches, counts):
+    joint, separate = (training_step(tiny_model, make_batch(counts), joint, **branches) for joint in (True, False))
+    shared = 1 + sum(options.get('shared', True) for options in branches.values())
+    assert (joint[3], separate[3]) == ((1, 1), (shared, shared))
+    for ours, expected in zip(joint[:3], separate[:3]):
+        assert ours.keys() == expected.keys() and ours
+        for name, value in expected.items():
+            torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-7, msg=lambda text, name=name: f'{name}: {text}')
+    assert joint[2]['neck.merge3.1.num_batches_tracked'] == 1
+
+
+def test_foreign_batch_norms_are_not_mixed(tiny_model, make_batch):
+    model = tiny_model().train()
+    model.decode_head.projector.upsample[1][1] = torch.nn.BatchNorm2d(16)
+    inputs, ids, index, masks = preprocess(model, make_batch((1, 1)))
+    with pytest.raises(ValueError, match='BatchNorm2d would mix .* joint_branches=False'):
+        model(inputs, ids, index, masks, mode='loss')
+    model.joint_branches = False
+    assert len(model(inputs, ids, index, masks, mode='loss')) == 3

@@ -5,7 +5,7 @@ import torch
 from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
-from cmmasksd.models.layers import BatchNorm, ConvBNReLU, MultiheadAttention, frozen_statistics, use_fused_attention
+from cmmasksd.models.layers import BatchNorm, ConvBNReLU, MultiheadAttention, frozen_statistics, joint_statistics, use_fused_attention
 
 # --- attention --------------------------------------------------------------------------------------------------------------------------------
 
@@ -178,6 +178,36 @@ def test_frozen_statistics_change_nothing_in_evaluation():
     x = torch.randn(2, 4, 3, 3)
     with frozen_statistics(norm):
         torch.testing.assert_close(norm(x), nn.functional.batch_norm(x, norm.running_mean, norm.running_var))
+
+
+@pytest.mark.parametrize('shape', [(4, 5), (4, 5, 3, 2), (1, 5), (1, 5, 3, 2)], ids=str)
+def test_joint_statistics_normalise_each_branch_by_itself(shape):
+    joint, alone = BatchNorm(5), BatchNorm(5)
+    for norm in (joint, alone):
+        torch.manual_seed(2)
+        torch.nn.init.normal_(norm.weight)
+        torch.nn.init.normal_(norm.bias)
+        norm.running_mean.normal_()
+    branches = [torch.randn(shape) * scale + scale for scale in (1.0, 3.0, 0.2)]
+    with joint_statistics(3, joint):
+        outputs = joint(torch.stack(branches, dim=1).flatten(0, 1)).unflatten(0, (-1, 3)).unbind(1)
+    expected = [alone(branches[0])]
+    with frozen_statistics(alone):
+        expected += [alone(branch) for branch in branches[1:]]
+    for output, value in zip(outputs, expected, strict=True):
+        torch.testing.assert_close(output, value)
+    for name, buffer in alone.named_buffers():
+        torch.testing.assert_close(joint.get_buffer(name), buffer, msg=name)
+    assert joint.branches == 1
+
+
+def test_joint_statistics_refuse_foreign_norms_and_change_nothing_in_evaluation():
+    norm, x = BatchNorm(4).eval(), torch.randn(6, 4, 3, 3)
+    norm.running_mean.normal_()
+    with joint_statistics(3, norm):
+        torch.testing.assert_close(norm(x), nn.functional.batch_norm(x, norm.running_mean, norm.running_var))
+    with pytest.raises(ValueError, match='BatchNorm2d would mix'), joint_statistics(2, nn.Sequential(nn.BatchNorm2d(4))):
+        pass
 
 
 @pytest.mark.parametrize('kernel_size', [1, 3])

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from cmmasksd.models.distillation.correlation import Rounding, choose_masked, correlate, mask_tokens
 from cmmasksd.registry import MODELS
-from cmmasksd.structures import MainBranch, TextFeatures, gather_images
-
-Student = tuple[tuple[Tensor, ...], TextFeatures, Tensor | None]
+from cmmasksd.structures import BranchFeatures, MainBranch, gather_images
 
 
 class MaskedSelfDistillation(BaseModule):
@@ -58,21 +56,19 @@ class MaskedSelfDistillation(BaseModule):
         self.neck = None if shared else MODELS.build(neck)
         self.decode_head = None if shared else MODELS.build(decode_head)
 
-    def student(self, segmentor: nn.Module, main: MainBranch) -> Student:
-        """Encodes the masked input: the neck's projections, the text features, and the projections' image of each expression (or None)."""
+    def student(self, segmentor: nn.Module, main: MainBranch) -> BranchFeatures:
+        """Masks and encodes: what neck and decode head, the segmentor's or the branch's own, make the branch's logits from."""
         raise NotImplementedError
 
     def forward(self, segmentor: nn.Module, main: MainBranch) -> Tensor:
-        """The branch's logits (E, 1, 4h, 4w), float32."""
-        projected, text, image_index = self.student(segmentor, main)
-        fused = segmentor.fuse(projected, text.sentence, image_index, neck=self.neck)
-        return segmentor.decode(fused, text, decode_head=self.decode_head)
+        """The branch by itself: logits (E, 1, 4h, 4w), float32."""
+        return segmentor.segment(self.student(segmentor, main), neck=self.neck, decode_head=self.decode_head)
 
-    def loss(self, segmentor: nn.Module, main: MainBranch) -> Tensor:
-        """lambda * BCE(branch, sigmoid(M_seg)) (Eq. 9): a scalar."""
-        teacher = main.logits.sigmoid()
+    def loss(self, logits: Tensor, main_logits: Tensor) -> Tensor:
+        """lambda * BCE(logits, sigmoid(M_seg)) (Eq. 9), both (E, 1, 4h, 4w): a scalar."""
+        teacher = main_logits.sigmoid()
         teacher = teacher.detach() if self.detach_teacher else teacher
-        return self.loss_weight * F.binary_cross_entropy_with_logits(self(segmentor, main), teacher)
+        return self.loss_weight * F.binary_cross_entropy_with_logits(logits, teacher)
 
     def choose(self, scores: Tensor, valid: Tensor | None = None) -> Tensor:
         """Draws the masked positions (E, M) from correlations (E, M)."""
@@ -91,12 +87,12 @@ class LMVSD(MaskedSelfDistillation):
     def __init__(self, top_k: float = 0.5, mask_ratio: float = 0.25, loss_weight: float = 0.75, **kwargs: Any) -> None:
         super().__init__(top_k=top_k, mask_ratio=mask_ratio, loss_weight=loss_weight, **kwargs)
 
-    def student(self, segmentor: nn.Module, main: MainBranch) -> Student:
+    def student(self, segmentor: nn.Module, main: MainBranch) -> BranchFeatures:
         patches = gather_images(main.visual.patches, main.image_index)  # (E, N, C)
         masked = self.choose(correlate(main.text.sentence, patches))
         embeddings = gather_images(main.patch_embeddings, main.image_index)  # (E, N, D)
         visual = segmentor.encode_image(mask_tokens(embeddings, masked, self.mask_token))
-        return segmentor.project(visual, neck=self.neck), main.text, None
+        return BranchFeatures(segmentor.project(visual, neck=self.neck), main.text, image_index=None)
 
 
 @MODELS.register_module()
@@ -113,9 +109,9 @@ class VMLSD(MaskedSelfDistillation):
     def __init__(self, top_k: float = 0.5, mask_ratio: float = 0.1, loss_weight: float = 0.1, **kwargs: Any) -> None:
         super().__init__(top_k=top_k, mask_ratio=mask_ratio, loss_weight=loss_weight, **kwargs)
 
-    def student(self, segmentor: nn.Module, main: MainBranch) -> Student:
+    def student(self, segmentor: nn.Module, main: MainBranch) -> BranchFeatures:
         pooled = gather_images(main.visual.pooled, main.image_index)  # (E, C)
         masked = self.choose(correlate(pooled, main.text.tokens), valid=main.text.word_tokens)
         text = segmentor.encode_text(mask_tokens(main.word_embeddings, masked, self.mask_token), main.input_ids)
         projected = main.projected if self.shared else segmentor.project(main.visual, neck=self.neck)
-        return projected, text, main.image_index
+        return BranchFeatures(projected, text, main.image_index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,9 +12,9 @@ from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from cmmasksd.models.layers import frozen_statistics
+from cmmasksd.models.layers import frozen_statistics, joint_statistics
 from cmmasksd.registry import MODELS
-from cmmasksd.structures import MainBranch, TextFeatures, VisualFeatures
+from cmmasksd.structures import BranchFeatures, MainBranch, TextFeatures, VisualFeatures, join_branches
 
 Config = dict[str, Any]
 
@@ -31,6 +32,8 @@ class ReferringSegmentor(BaseModel):
         data_preprocessor: config; :class:`~cmmasksd.models.ReferringDataPreprocessor` by default.
         threshold: a pixel whose probability is above it belongs to the object (Sec. 4.2).
         expressions_per_chunk: expressions that are fused and decoded together in prediction; bounds memory.
+        joint_branches: in training, run neck and decode head once over the main branch and all that share them; False: once for each, with
+            the same result but for rounding and the draws of dropout.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class ReferringSegmentor(BaseModel):
         data_preprocessor: Config | None = None,
         threshold: float = 0.35,
         expressions_per_chunk: int = 16,
+        joint_branches: bool = True,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor or dict(type='cmmasksd.ReferringDataPreprocessor'))
         if expressions_per_chunk < 1:
@@ -60,6 +64,7 @@ class ReferringSegmentor(BaseModel):
             self.distillation[name] = MODELS.build(branch, default_args=dict(embed_dims=towers, neck=neck, decode_head=decode_head))
         self.threshold = threshold
         self.expressions_per_chunk = expressions_per_chunk
+        self.joint_branches = joint_branches
 
     def embed_image(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, H, W) -> patch embeddings (B, N, D)."""
@@ -112,29 +117,46 @@ class ReferringSegmentor(BaseModel):
             ``loss``: the losses by name; ``predict``: the data samples with their predictions; ``tensor``: logits (E, 1, 4h, 4w).
         """
         if mode == 'tensor':
-            return self.segment(inputs, input_ids, image_index).logits
+            return self.segment(self.encode(inputs, input_ids, image_index))
         if mode == 'loss':
             return self.loss(inputs, input_ids, image_index, masks)
         if mode == 'predict':
             return self.predict(inputs, input_ids, image_index, data_samples)
         raise ValueError(f"mode is 'loss', 'predict' or 'tensor', got '{mode}'.")
 
-    def segment(self, inputs: Tensor, input_ids: Tensor, image_index: Tensor | None = None) -> MainBranch:
-        """Runs the main branch (Eq. 1 and 2) and keeps what it computed."""
+    def encode(self, inputs: Tensor, input_ids: Tensor, image_index: Tensor | None = None) -> MainBranch:
+        """The main branch up to the neck (Eq. 1), with what the distillation branches start from."""
         patch_embeddings, word_embeddings = self.embed_image(inputs), self.embed_text(input_ids)
         visual, text = self.encode_image(patch_embeddings), self.encode_text(word_embeddings, input_ids)
-        projected = self.project(visual)
-        logits = self.decode(self.fuse(projected, text.sentence, image_index), text)
-        return MainBranch(patch_embeddings, word_embeddings, input_ids, image_index, visual, text, projected, logits)
+        return MainBranch(self.project(visual), text, image_index, patch_embeddings, word_embeddings, input_ids, visual)
+
+    def segment(self, branch: BranchFeatures, neck: nn.Module | None = None, decode_head: nn.Module | None = None) -> Tensor:
+        """Fuses and decodes one branch (Eq. 2): logits (E, 1, 4h, 4w)."""
+        fused = self.fuse(branch.projected, branch.text.sentence, branch.image_index, neck)
+        return self.decode(fused, branch.text, decode_head)
+
+    def segment_jointly(self, branches: Sequence[BranchFeatures]) -> tuple[Tensor, ...]:
+        """Fuses and decodes branches that share neck and decode head, each normalised by itself; running statistics follow the first one."""
+        if self.joint_branches and len(branches) > 1:
+            with joint_statistics(len(branches), self.neck, self.decode_head):
+                return self.segment(join_branches(branches)).unflatten(0, (-1, len(branches))).unbind(1)
+        first = self.segment(branches[0])
+        with frozen_statistics(self.neck, self.decode_head):
+            return first, *(self.segment(branch) for branch in branches[1:])
 
     def loss(self, inputs: Tensor, input_ids: Tensor, image_index: Tensor | None, masks: Tensor) -> dict[str, Tensor]:
         """The losses of Eq. 9, at the logits' size; the ground truth is brought there as CRIS does (nearest)."""
-        main = self.segment(inputs, input_ids, image_index)
-        target = F.interpolate(masks, size=main.logits.shape[2:], mode='nearest')
-        losses = {'loss_seg': F.binary_cross_entropy_with_logits(main.logits, target)}
-        with frozen_statistics(self.neck, self.decode_head):
-            for name, branch in self.distillation.items():
-                losses[f'loss_{name}'] = branch.loss(self, main)
+        main = self.encode(inputs, input_ids, image_index)
+        with frozen_statistics(self.neck):
+            students = {name: branch.student(self, main) for name, branch in self.distillation.items()}
+        shared = [name for name, branch in self.distillation.items() if branch.shared]
+        main_logits, *shared_logits = self.segment_jointly([main, *(students[name] for name in shared)])
+        logits = dict(zip(shared, shared_logits))
+        target = F.interpolate(masks, size=main_logits.shape[2:], mode='nearest')
+        losses = {'loss_seg': F.binary_cross_entropy_with_logits(main_logits, target)}
+        for name, branch in self.distillation.items():
+            own = logits[name] if branch.shared else self.segment(students[name], branch.neck, branch.decode_head)
+            losses[f'loss_{name}'] = branch.loss(own, main_logits)
         return losses
 
     def predict(
