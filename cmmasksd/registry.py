@@ -17,6 +17,7 @@ def _child(parent: Registry, location: str | None = None) -> Registry:
 
 
 DATASETS = _child(mmengine.DATASETS, 'datasets')
+FUNCTIONS = _child(mmengine.FUNCTIONS, 'datasets')
 TRANSFORMS = _child(mmengine.TRANSFORMS, 'datasets.transforms')
 MODELS = _child(mmengine.MODELS, 'models')
 METRICS = _child(mmengine.METRICS, 'evaluation')

@@ -72,6 +72,10 @@ class Letterbox:
         offset = tuple((outer - inner) // 2 for outer, inner in zip(size, scaled))
         return cls(tuple(original), scaled, offset, tuple(size))
 
+    def __deepcopy__(self, memo: dict) -> Letterbox:
+        """Itself, being frozen: mmengine deep-copies the metadata of every sample more than once."""
+        return self
+
     @property
     def window(self) -> tuple[slice, slice]:
         """The picture's rows and columns inside the input."""

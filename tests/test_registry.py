@@ -19,6 +19,7 @@ PREFIXED = dict(type='cmmasksd.CrossModalFPN', in_channels=(4, 4, 4), text_chann
 BARE = {**PREFIXED, 'type': 'CrossModalFPN'}
 NAMES = {
     'DATASETS': ['RefCOCODataset'],
+    'FUNCTIONS': ['collate_in_one_block'],
     'TRANSFORMS': [
         'LoadReferringImage',
         'SelectSentences',

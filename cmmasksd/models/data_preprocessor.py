@@ -35,23 +35,23 @@ class ReferringDataPreprocessor(BaseDataPreprocessor):
 
         Args:
             data: ``inputs``, a list of B images (3, H, W), uint8 RGB, and ``data_samples``, their samples with ``expressions``.
-            training: also stack the masks.
+            training: also stack the masks; the samples themselves then stay where they are, for only their stacked tensors are used.
 
         Returns:
             The segmentor's arguments: ``inputs`` (B, 3, H, W) float, ``input_ids`` (E, L), ``image_index`` (E,) or None where every image has
             one expression, ``masks`` (E, 1, H, W) float in training, else None, and ``data_samples``.
         """
-        data = self.cast_data(data)
-        images, samples = data['inputs'], data['data_samples']
+        images, samples = self.cast_data(data['inputs']), data['data_samples']
         images = torch.stack(images) if isinstance(images, (list, tuple)) else images
-        counts = torch.tensor([len(sample.expressions) for sample in samples])
+        input_ids = [sample.expressions.input_ids for sample in samples]
+        counts = torch.tensor([len(ids) for ids in input_ids])
         image_index = None
         if not (counts == 1).all():
             image_index = torch.arange(len(samples)).repeat_interleave(counts).to(images.device)
         return dict(
             inputs=(images.float() - self.mean) / self.std,
-            input_ids=torch.cat([sample.expressions.input_ids for sample in samples]),
+            input_ids=self.cast_data(torch.cat(input_ids)),
             image_index=image_index,
-            masks=torch.cat([sample.expressions.masks for sample in samples])[:, None] if training else None,
-            data_samples=samples,
+            masks=self.cast_data(torch.cat([sample.expressions.masks for sample in samples]))[:, None] if training else None,
+            data_samples=samples if training else self.cast_data(samples),
         )

@@ -21,6 +21,7 @@ train_dataloader = dict(
     batch_size=4,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='cmmasksd.collate_in_one_block'),
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(**dataset, split='train', pipeline=train_pipeline),
@@ -29,6 +30,7 @@ val_dataloader = dict(
     batch_size=4,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='cmmasksd.collate_in_one_block'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(**dataset, split='val', test_mode=True, pipeline=test_pipeline),
 )

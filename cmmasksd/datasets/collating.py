@@ -1,0 +1,89 @@
+"""Hands a batch over from a worker process in one block of shared memory."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.dataset import pseudo_collate
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from cmmasksd.registry import FUNCTIONS
+
+ALIGNMENT = 64  # bytes; a tensor that starts anywhere could not be viewed in its own dtype
+
+
+@FUNCTIONS.register_module()
+def collate_in_one_block(samples: Sequence[Any]) -> Any:
+    """mmengine's ``pseudo_collate`` (a dict of lists), faster out of a worker process: for a dataloader's ``collate_fn``.
+
+    torch hands every tensor of a batch over by a file descriptor of its own, which costs a connection between the processes each: 80 of them for a
+    batch of 16 samples. Here all tensors are copied into one block, and the main process gets views of it. Values, types and structure are
+    those of ``pseudo_collate``.
+
+    Args:
+        samples: what the data set's items are after the pipeline.
+
+    Returns:
+        The batch; inside a worker process a :class:`Parcel` that becomes the batch where it is unpickled.
+    """
+    batch = pseudo_collate(samples)
+    return batch if get_worker_info() is None else Parcel(batch)
+
+
+class Parcel:
+    """A batch on its way between processes: its tensors in one shared block, the rest pickled; unpickling gives the batch itself.
+
+    The views keep the block alive, all of it, as long as one of them lives.
+    """
+
+    def __init__(self, batch: Any) -> None:
+        buffer = io.BytesIO()
+        pickler = _Pickler(buffer, pickle.HIGHEST_PROTOCOL)
+        pickler.dump(batch)
+        self.rest = buffer.getvalue()
+        self.block = torch.empty(pickler.size, dtype=torch.uint8).share_memory_()
+        for tensor, start in pickler.tensors:
+            _view(self.block, start, tensor.dtype, tensor.shape).copy_(tensor)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _open, (self.block, self.rest)
+
+
+def _open(block: Tensor, rest: bytes) -> Any:
+    return _Unpickler(io.BytesIO(rest), block).load()
+
+
+def _view(block: Tensor, start: int, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
+    length = torch.Size(shape).numel() * dtype.itemsize
+    return block[start : start + length].view(dtype).view(shape)
+
+
+class _Pickler(pickle.Pickler):
+    """Leaves plain tensors out, and writes down instead where in the block they will lie; others are pickled as ever."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.tensors: list[tuple[Tensor, int]] = []
+        self.size = 0
+
+    def persistent_id(self, obj: Any) -> tuple[int, torch.dtype, tuple[int, ...]] | None:
+        if type(obj) is not Tensor or obj.device.type != 'cpu' or obj.layout != torch.strided or obj.requires_grad or obj.is_quantized:
+            return None
+        start = self.size
+        self.tensors.append((obj, start))
+        self.size += -(-obj.nbytes // ALIGNMENT) * ALIGNMENT
+        return start, obj.dtype, tuple(obj.shape)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, block: Tensor) -> None:
+        super().__init__(file)
+        self.block = block
+
+    def persistent_load(self, pid: tuple[int, torch.dtype, tuple[int, ...]]) -> Tensor:
+        return _view(self.block, *pid)
