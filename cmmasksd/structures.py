@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -136,11 +136,7 @@ class MainBranch(BranchFeatures):
 
 
 def join_branches(branches: Sequence[BranchFeatures]) -> BranchFeatures:
-    """Makes one batch of G branches of the same E expressions, the G items of an expression side by side: item e * G + g is branch g's e-th."""
-
-    def interleave(tensors: Iterable[Tensor]) -> Tensor:
-        return torch.stack(tuple(tensors), dim=1).flatten(0, 1)  # G x (E, ...) -> (E * G, ...)
-
+    """Makes one batch of several branches of the same E expressions, one branch after the other."""
     images = [[gather_images(level, branch.image_index) for level in branch.projected] for branch in branches]
-    text = TextFeatures(*(interleave(getattr(branch.text, field.name) for branch in branches) for field in fields(TextFeatures)))
-    return BranchFeatures(tuple(interleave(levels) for levels in zip(*images)), text, None)
+    text = TextFeatures(*(torch.cat([getattr(branch.text, field.name) for branch in branches]) for field in fields(TextFeatures)))
+    return BranchFeatures(tuple(torch.cat(levels) for levels in zip(*images)), text, image_index=None)

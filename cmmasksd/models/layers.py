@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -20,7 +20,7 @@ class BatchNorm(_BatchNorm):
     in one process. Parameter and buffer names are those of ``nn.BatchNorm2d``.
 
     Attributes:
-        branches: how many branches the batch holds, set by :func:`joint_statistics`; items of one expression stand side by side.
+        branches: how many branches the batch holds, one after the other; set by :func:`joint_statistics`.
     """
 
     branches = 1
@@ -30,22 +30,20 @@ class BatchNorm(_BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Normalises ``input`` (E, C, ...) and returns the same shape."""
         self._check_input_dim(input)
-        if self.training and self.branches > 1 and input.shape[1] == self.num_features:
-            return self._normalise_branches(input)
+        if not self.training or self.branches == 1:
+            return self._normalise(input)
+        first, *others = input.chunk(self.branches)
+        normalised = [self._normalise(first)]
+        with frozen_statistics(self):
+            normalised += [self._normalise(branch) for branch in others]
+        return torch.cat(normalised)
+
+    def _normalise(self, input: Tensor) -> Tensor:
         if input.device.type != 'cpu' and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             return nn.SyncBatchNorm.forward(self, input)
         if self.training and input.numel() == input.shape[1]:
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps)
         return super().forward(input)
-
-    def _normalise_branches(self, input: Tensor) -> Tensor:
-        """Makes channels of the branches, for every channel is normalised by itself; running statistics follow the first branch."""
-        state = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        repeated = {name: tensor.repeat(self.branches) for name, tensor in state.items() if tensor.dim()}
-        output = functional_call(self, repeated, (input.unflatten(0, (-1, self.branches)).flatten(1, 2),))
-        self.running_mean.copy_(repeated['running_mean'][: self.num_features])
-        self.running_var.copy_(repeated['running_var'][: self.num_features])
-        return output.unflatten(1, (self.branches, -1)).flatten(0, 1)
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:

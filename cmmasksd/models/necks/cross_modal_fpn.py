@@ -102,6 +102,7 @@ def resize_like(features: Tensor, other: Tensor) -> Tensor:
 def append_coordinates(features: Tensor) -> Tensor:
     """Appends two channels, x and y from -1 to 1, to (E, C, h, w) (CoordConv)."""
     count, _, height, width = features.shape
-    x = torch.linspace(-1, 1, width, device=features.device, dtype=features.dtype).expand(count, 1, height, width)
-    y = torch.linspace(-1, 1, height, device=features.device, dtype=features.dtype)[:, None].expand(count, 1, height, width)
-    return torch.cat([features, x, y], dim=1)
+    x = torch.linspace(-1, 1, width, device=features.device, dtype=features.dtype).expand(height, width)
+    y = torch.linspace(-1, 1, height, device=features.device, dtype=features.dtype)[:, None].expand(height, width)
+    coordinates = torch.stack([x, y]).expand(count, 2, height, width)
+    return torch.cat([features, coordinates.contiguous(memory_format=torch.channels_last)], dim=1)  # one odd layout would cost all theirs

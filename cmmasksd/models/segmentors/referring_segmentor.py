@@ -139,7 +139,7 @@ class ReferringSegmentor(BaseModel):
         """Fuses and decodes branches that share neck and decode head, each normalised by itself; running statistics follow the first one."""
         if self.joint_branches and len(branches) > 1:
             with joint_statistics(len(branches), self.neck, self.decode_head):
-                return self.segment(join_branches(branches)).unflatten(0, (-1, len(branches))).unbind(1)
+                return self.segment(join_branches(branches)).chunk(len(branches))
         first = self.segment(branches[0])
         with frozen_statistics(self.neck, self.decode_head):
             return first, *(self.segment(branch) for branch in branches[1:])
