@@ -69,7 +69,7 @@ def decode_mask(segmentation: Segmentation, height: int, width: int, name: str =
         check_image_size(height, width)
         cleaned, _ = clean_segmentation(segmentation, height, width)
         code = _to_coco(cleaned) if isinstance(cleaned, dict) else coco_mask.merge(coco_mask.frPyObjects(cleaned, height, width))
-        mask = coco_mask.decode(code).astype(bool)
+        mask = coco_mask.decode(code).view(bool)
         if not mask.any():
             raise ReferError(f'its mask covers no pixel of the {height} x {width} picture; redraw the object or leave it out')
     return mask

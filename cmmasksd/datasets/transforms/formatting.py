@@ -39,12 +39,15 @@ class PackReferringInputs(BaseTransform):
         return dict(known, **shapes, letterbox=results['letterbox'])
 
     def _expressions(self, results: dict) -> InstanceData:
-        expressions = InstanceData(texts=results['texts'], input_ids=torch.from_numpy(results['input_ids']))
+        fields = dict(texts=results['texts'], input_ids=torch.from_numpy(results['input_ids']))
         for key in ('ref_ids', 'sent_ids'):
             if key in results:
-                expressions[key] = torch.from_numpy(results[key])
+                fields[key] = torch.from_numpy(results[key])
         if 'masks' in results:
-            expressions.masks = torch.from_numpy(self._mask_of_each(results['masks'], results['mask_index']))
+            fields['masks'] = torch.from_numpy(self._mask_of_each(results['masks'], results['mask_index']))
+        expressions = InstanceData()
+        for key, value in fields.items():
+            expressions.set_field(value, key)  # an assignment would compare the lengths of all fields so far, each time
         return expressions
 
     @staticmethod

@@ -14,6 +14,9 @@ JPEG_START = b'\xff\xd8'
 JPEG_END = b'\xff\xd9'
 START_OF_SCAN = 0xDA
 
+READS_RGB = hasattr(cv2, 'IMREAD_COLOR_RGB')  # OpenCV 4.11 and later
+COLOUR = cv2.IMREAD_COLOR_RGB if READS_RGB else cv2.IMREAD_COLOR
+
 
 def name_record(results: dict) -> str:
     """How errors name a record: the picture's file, and the refs that are asked of it."""
@@ -85,11 +88,11 @@ class LoadReferringImage(BaseTransform):
             data = fileio.get(results['img_path'], backend_args=self.backend_args)
         except FileNotFoundError as error:
             raise FileNotFoundError(f'{name_record(results)}: there is no such picture; check data_root and the image folder.') from error
-        flags = cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if 'height' in results else 0)
+        flags = COLOUR | (cv2.IMREAD_IGNORE_ORIENTATION if 'height' in results else 0)
         image = self._decode(data, flags)
         if image is None:
             raise ValueError(f'{name_record(results)}: the file is truncated or no picture ({len(data)} bytes); fetch it again.')
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return image if READS_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
     @staticmethod
     def _decode(data: bytes, flags: int) -> np.ndarray | None:
@@ -115,6 +118,7 @@ class LoadReferringMasks(BaseTransform):
         masks = np.empty((len(results['refs']), height, width), dtype=bool)
         for mask, ref in zip(masks, results['refs'], strict=True):
             name = f'{results["img_path"]}: ref {ref["ref_id"]} (annotation {ref["ann_id"]})'
-            mask[...] = decode_mask(ref['segmentation'], height, width, name)
+            decoded = decode_mask(ref['segmentation'], height, width, name)  # column by column, as COCO's run lengths go
+            cv2.transpose(decoded.T.view(np.uint8), mask.view(np.uint8))
         results['masks'] = masks
         return results
