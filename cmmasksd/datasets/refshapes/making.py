@@ -6,15 +6,14 @@ import functools
 import json
 import multiprocessing
 import os
-import pickle
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..refer_files import Record, count_records, write_refer_files
 from .pictures import SPLITS, make_picture, picture_name
-from .records import Record, number_records
+from .records import number_records
 
 DEFAULT_IMAGE_SIZES = ((96, 128), (128, 96), (112, 144), (144, 112), (120, 160), (160, 120), (128, 128))  # (height, width)
 
@@ -127,10 +126,9 @@ def _write(draft: Path, parameters: Record, num_workers: int, report: Callable[[
             if done * 10 // total > (done - 1) * 10 // total:
                 report(f'RefShapes: {done} of {total} images drawn ({100 * done // total} %)')
     instances, refs = number_records(pictures)
-    counts = _count(refs)
-    (draft / 'refshapes' / 'instances.json').write_text(json.dumps(instances))
-    # Through JSON and back: a pickle's bytes depend on which equal strings are one object, and that on the number of workers.
-    (draft / 'refshapes' / 'refs(unc).p').write_bytes(pickle.dumps(json.loads(json.dumps(refs)), protocol=2))
+    found = count_records(refs)
+    counts = {split: found[split] for split in dict.fromkeys(SPLITS) if split in found}
+    write_refer_files(draft / 'refshapes', 'unc', instances, refs)
     (draft / 'refshapes' / 'manifest.json').write_text(json.dumps({'parameters': parameters, 'counts': counts}, indent=2) + '\n')
     return counts
 
@@ -143,17 +141,6 @@ def _mapper(num_workers: int, total: int) -> Iterator[Callable]:
         return
     with multiprocessing.get_context('spawn').Pool(num_workers) as pool:
         yield functools.partial(pool.imap, chunksize=max(1, min(50, total // (4 * num_workers))))
-
-
-def _count(refs: list[Record]) -> dict[str, dict[str, int]]:
-    """Images, refs and sentences of each split."""
-    num_refs = Counter(ref['split'] for ref in refs)
-    num_sentences: Counter[str] = Counter()
-    for ref in refs:
-        num_sentences[ref['split']] += len(ref['sentences'])
-    images = Counter(split for split, _ in {(ref['split'], ref['image_id']) for ref in refs})
-    return {split: {'images': images[split], 'refs': num_refs[split], 'sentences': num_sentences[split]}
-            for split in dict.fromkeys(SPLITS) if images[split]}
 
 
 def _publish(draft: Path, root: Path, parameters: Record) -> None:

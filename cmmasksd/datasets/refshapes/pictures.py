@@ -9,8 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..refer_files import Record
 from .painting import paint
-from .records import Record, describe_picture
+from .records import describe_picture
 from .scenes import Scene, draw_scene
 from .speaking import speak
 from .viewing import View, look

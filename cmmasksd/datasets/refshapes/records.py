@@ -7,16 +7,14 @@ the pictures. So a set is a function of its parameters alone, and the first pict
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from ..refer_files import Record, make_ref_record
 from .scenes import KINDS, Scene
 from .viewing import CLEAR_SHARE, SUPERSAMPLING, View
-
-Record = dict[str, Any]
 
 _RLE_SHARE = 0.04  # of the annotations that are written as RLE though polygons would do
 _AGREEMENT = 0.95  # least IoU of the polygons, decoded, and the visible pixels
@@ -103,24 +101,9 @@ def number_records(pictures: Iterable[Record]) -> tuple[Record, list[Record]]:
             annotations.append({'id': first_annotation + offset, 'image_id': image_id, **annotation})
         for number, sentences in picture['spoken']:
             annotation = annotations[first_annotation + number - 1]
-            refs.append(_make_ref(len(refs), annotation, picture, sentences, next_sentence))
+            spoken = [(sentence, sentence) for sentence in sentences]
+            refs.append(make_ref_record(len(refs), annotation, picture['image'], picture['split'], spoken, next_sentence))
             next_sentence += len(sentences)
     categories = [{'id': number, 'name': kind, 'supercategory': 'shape'} for kind, number in _CATEGORY_IDS.items()]
     info = {'description': f'RefShapes: synthetic referring expressions; shapes are referred to from a visible share of {CLEAR_SHARE}'}
     return {'info': info, 'licenses': [], 'images': images, 'annotations': annotations, 'categories': categories}, refs
-
-
-def _make_ref(ref_id: int, annotation: Record, picture: Record, sentences: list[str], first_sentence: int) -> Record:
-    """A ref as REFER has it; its ``file_name`` carries REFER's extra suffix, so that a reader that opens it is found out."""
-    stem, suffix = picture['image']['file_name'].rsplit('.', 1)
-    sent_ids = list(range(first_sentence, first_sentence + len(sentences)))
-    return {
-        'ref_id': ref_id,
-        'ann_id': annotation['id'],
-        'image_id': annotation['image_id'],
-        'category_id': annotation['category_id'],
-        'split': picture['split'],
-        'file_name': f'{stem}_{annotation["id"]}.{suffix}',
-        'sent_ids': sent_ids,
-        'sentences': [{'tokens': sent.split(), 'raw': sent, 'sent': sent, 'sent_id': sent_id} for sent, sent_id in zip(sentences, sent_ids)],
-    }
