@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 MAX_IMAGE_PIXELS = 10**8
+MAX_SENTENCE_CHARACTERS = 10_000
 _MAX_NAME_CHARACTERS = 255
 _INT64 = range(-(2**63), 2**63)  # ids end in int64 tensors
 
@@ -49,6 +50,17 @@ def read_name(record: Any, key: str) -> str:
 def is_text(text: str) -> bool:
     """False for halves of surrogate pairs, which JSON and pickles can hold but no file name or tokenizer can take."""
     return text.isascii() or not any('\ud800' <= character <= '\udfff' for character in text)
+
+
+def is_blank(text: str) -> bool:
+    """Whether there is nothing to read in it."""
+    return not text or text.isspace()
+
+
+def check_file_name(name: str) -> None:
+    """Raises ReferError unless it is a name without folders."""
+    if name in ('.', '..') or any(character in name for character in '/\\\0'):
+        raise ReferError(f'file_name {name!r} must be a plain file name, without folders: the image folder is found by itself')
 
 
 def check_image_size(height: Any, width: Any) -> None:

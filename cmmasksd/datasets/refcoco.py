@@ -11,6 +11,7 @@ from mmengine.dataset import BaseDataset
 
 from cmmasksd.registry import DATASETS, TRANSFORMS
 
+from .collector import paused_collector
 from .refer import Image, Ref, load_refer
 
 SENTENCE_FIELDS = ('sent', 'raw')
@@ -115,12 +116,13 @@ class RefCOCODataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Reads the split; one record per ref, or per image in test mode."""
-        data = load_refer(self.data_root, self.dataset, self.split_by)
-        groups: dict[int, list[Ref]] = {}
-        for ref in data.split(self.split):
-            key = ref.image_id if self.test_mode else ref.ref_id
-            groups.setdefault(key, []).append(ref)
-        return [self._record(data.images[refs[0].image_id], refs) for refs in groups.values()]
+        with paused_collector():
+            data = load_refer(self.data_root, self.dataset, self.split_by, self.split)
+            groups: dict[int, list[Ref]] = {}
+            for ref in data.refs:
+                key = ref.image_id if self.test_mode else ref.ref_id
+                groups.setdefault(key, []).append(ref)
+            return [self._record(data.images[refs[0].image_id], refs) for refs in groups.values()]
 
     def _record(self, image: Image, refs: list[Ref]) -> dict:
         return dict(

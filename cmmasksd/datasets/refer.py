@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .checks import ReferError, is_text, located, read_field, read_name
+from .annotations import Annotations, Image, Ref, ReferData, ReferWarning, Sentence, count_splits, no_split
+from .checks import MAX_SENTENCE_CHARACTERS, ReferError, is_blank, is_text, located, read_field, read_name
+from .collector import paused_collector
+from .converted import read_converted, source_paths
 from .instances import Instances
 from .plain_pickle import load_plain_pickle
-from .segmentation import Segmentation, decode_mask
+from .segmentation import decode_mask
 
 __all__ = ['PUBLISHED_COUNTS', 'Image', 'Ref', 'ReferData', 'ReferError', 'ReferWarning', 'Sentence', 'decode_mask', 'load_refer']
 
 IMAGE_FOLDERS = ('images/mscoco/images/train2014', 'images/train2014', 'train2014')
 REFCLEF_FOLDERS = ('images/mscoco/images/saiapr_tc-12', 'images/saiapr_tc-12', 'saiapr_tc-12')
 REFCLEF_BROKEN_IMAGES = frozenset({'19579.jpg', '17975.jpg', '19575.jpg'})  # left out by all published code
-MAX_SENTENCE_CHARACTERS = 10_000
 _MIN_SENTENCE_BYTES = 16  # of one sentence in a pickle whose strings are all shared; with fewer, whole sentences are
 
 # (dataset, split_by) -> split -> refs, images, sentences (None: not published in a source we can cite)
@@ -44,109 +45,67 @@ PUBLISHED_COUNTS: dict[tuple[str, str], dict[str, tuple[int, int, int | None]]] 
 }
 
 
-class ReferWarning(UserWarning):
-    """Annotations that can be used, but are not quite what was published."""
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """One referring expression: ``sent`` is REFER's cleaned form (what CRIS reads), ``raw`` the one typed (what LAVT reads)."""
-
-    sent_id: int
-    sent: str
-    raw: str
-
-
-@dataclass(frozen=True)
-class Ref:
-    """One referred object, with 1 or more expressions and its polygons (degenerate parts dropped) or RLE, in pixels of the picture."""
-
-    ref_id: int
-    ann_id: int
-    image_id: int
-    category_id: int
-    split: str
-    sentences: tuple[Sentence, ...]
-    segmentation: Segmentation
-
-
-@dataclass(frozen=True)
-class Image:
-    """One picture; the file itself is checked when it is opened."""
-
-    image_id: int
-    path: str
-    height: int
-    width: int
-
-
-@dataclass(frozen=True)
-class ReferData:
-    """A whole set: its refs in the file's order, and the pictures that they name."""
-
-    root: str
-    dataset: str
-    split_by: str
-    refs: tuple[Ref, ...]
-    images: dict[int, Image]
-
-    @property
-    def split_names(self) -> tuple[str, ...]:
-        """The splits that exist, in order of first appearance."""
-        return tuple(dict.fromkeys(ref.split for ref in self.refs))
-
-    def split(self, name: str) -> tuple[Ref, ...]:
-        """The refs of one split, by its exact name (``testA`` is not ``test``).
-
-        Raises:
-            ReferError: no such split.
-        """
-        refs = tuple(ref for ref in self.refs if ref.split == name)
-        if not refs:
-            existing = ', '.join(self.split_names)
-            raise ReferError(f'{self.dataset} ({self.split_by}) in {self.root} has no split {name!r}; use one of: {existing}')
-        return refs
-
-
-def load_refer(root: str | os.PathLike[str], dataset: str, split_by: str) -> ReferData:
+def load_refer(root: str | os.PathLike[str], dataset: str, split_by: str, split: str | None = None) -> ReferData:
     """Reads and checks the annotations of one set; no picture is opened.
 
     A ref's own ``file_name`` is never used (it carries a suffix that no file has). Refs of refclef's three broken pictures are left out.
-    Only pictures and annotations that a ref names are looked into.
+    Only pictures and annotations that a ref names are looked into. Where ``tools/dataset_converters/convert_refer.py`` left a converted form of the
+    very same files, that is read, which gives equal records several times faster.
 
     Args:
         root: folder that holds ``<dataset>/`` and the pictures.
         dataset: folder name of the annotations, e.g. ``refcoco+``.
         split_by: ``unc``, ``umd``, ``google``, ``berkeley`` ...: the part of ``refs(<split_by>).p`` in brackets.
+        split: give the refs of this split, and the pictures that they name, only; the whole set is checked all the same.
 
     Raises:
-        ReferError: missing files or image folder, a record that is incomplete, contradicts another one or cannot be used.
+        ReferError: missing files or image folder, a record that is incomplete, contradicts another one or cannot be used, no such split.
         UnsafePickleError: the refs file is not plain data, or broken.
 
     Warns:
-        ReferWarning: degenerate polygon parts were dropped; refs, images or sentences of a split are not as many as published.
+        ReferWarning: degenerate polygon parts were dropped; refs, images or sentences of a split are not as many as published; there is a converted
+            form, but it is damaged or was made from other files.
     """
     base = Path(root).expanduser()
-    refs_path, instances_path = _find_annotations(base / dataset, split_by)
+    folder = base / dataset
+    with paused_collector():
+        annotations = read_converted(folder, split_by, split) or read_annotations(folder, split_by, split)
+        if split is not None and split not in annotations.counts:
+            raise no_split(split, annotations.counts, str(root), dataset, split_by)
+        images = _make_images(annotations, base, dataset)
+    refs_path, instances_path = source_paths(folder, split_by)
+    _warn_of_dropped_parts(annotations.dropped, instances_path)
+    _warn_of_counts(annotations.counts, dataset, split_by, refs_path)
+    return ReferData(str(root), dataset, split_by, annotations.refs, images)
+
+
+def read_annotations(folder: Path, split_by: str, split: str | None = None) -> Annotations:
+    """Reads and checks REFER's own two files in ``<root>/<dataset>``; raises as ``load_refer`` does.
+
+    Args:
+        folder: ``<root>/<dataset>``.
+        split_by: the part of ``refs(<split_by>).p`` in brackets.
+        split: the refs of this split only.
+    """
+    refs_path, instances_path = find_annotations(folder, split_by)
     records = _read_records(refs_path)
     instances = Instances(instances_path, {record['image_id'] for record in records}, {record['ann_id'] for record in records})
     refs, pictures = [], {}
     for record in records:
-        image_id = record['image_id']
         with located(f'{refs_path}, ref {record["ref_id"]}'):
-            if image_id not in pictures:
-                pictures[image_id] = instances.image(image_id)
-            if dataset != 'refclef' or pictures[image_id][0] not in REFCLEF_BROKEN_IMAGES:
+            picture = instances.image(record['image_id'])
+            if folder.name != 'refclef' or picture[0] not in REFCLEF_BROKEN_IMAGES:
                 refs.append(_make_ref(record, instances))
-    images = _make_images(refs, pictures, base, dataset)
-    data = ReferData(str(root), dataset, split_by, tuple(refs), images)
-    _warn_of_dropped_parts(instances)
-    _warn_of_counts(data, refs_path)
-    return data
+                pictures[record['image_id']] = picture
+    if not refs:
+        raise ReferError(f'{folder} holds no ref that can be used: all name pictures that are known to be broken')
+    kept = tuple(ref for ref in refs if split in (None, ref.split))
+    return Annotations(kept, pictures, instances.dropped, count_splits(refs))
 
 
-def _find_annotations(folder: Path, split_by: str) -> tuple[Path, Path]:
-    refs_path, instances_path = folder / f'refs({split_by}).p', folder / 'instances.json'
+def find_annotations(folder: Path, split_by: str) -> tuple[Path, Path]:
+    """The paths of REFER's own two files, refs and instances; raises ReferError, with what there is instead, where one is missing."""
+    refs_path, instances_path = source_paths(folder, split_by)
     missing = [str(path) for path in (refs_path, instances_path) if not path.is_file()]
     if not missing:
         return refs_path, instances_path
@@ -201,20 +160,21 @@ def _make_sentence(record: Any) -> Sentence:
     sent_id = read_field(record, 'sent_id', int)
     for key in ('sent', 'raw'):
         text = read_field(record, key, str)
-        if not text or text.isspace():
+        if is_blank(text):
             raise ReferError(f'sentence {sent_id} is empty ({key!r}); leave it out or write it anew')
         if len(text) > MAX_SENTENCE_CHARACTERS or not is_text(text):
             raise ReferError(f'sentence {sent_id} ({key!r}) is not text of at most {MAX_SENTENCE_CHARACTERS} characters; write it anew')
     return Sentence(sent_id, record['sent'], record['raw'])
 
 
-def _make_images(refs: list[Ref], pictures: dict[int, tuple[str, int, int]], root: Path, dataset: str) -> dict[int, Image]:
-    image_ids = list(dict.fromkeys(ref.image_id for ref in refs))
-    if not image_ids:
-        raise ReferError(f'{root / dataset} holds no ref that can be used: all name pictures that are known to be broken')
-    folder = _find_images(root, dataset, pictures[image_ids[0]][0])
-    paths = {image_id: str(folder / pictures[image_id][0]) for image_id in image_ids}
-    return {image_id: Image(image_id, path, *pictures[image_id][1:]) for image_id, path in paths.items()}
+def _make_images(annotations: Annotations, root: Path, dataset: str) -> dict[int, Image]:
+    pictures = annotations.pictures
+    first_name = next(iter(pictures.values()))[0]
+    folder = str(_find_images(root, dataset, first_name))
+    return {
+        image_id: Image(image_id, os.path.join(folder, pictures[image_id][0]), *pictures[image_id][1:])
+        for image_id in dict.fromkeys(ref.image_id for ref in annotations.refs)
+    }
 
 
 def _find_images(root: Path, dataset: str, first_name: str) -> Path:
@@ -226,23 +186,21 @@ def _find_images(root: Path, dataset: str, first_name: str) -> Path:
     return next((folder for folder in existing if (folder / first_name).is_file()), existing[0])
 
 
-def _warn_of_dropped_parts(instances: Instances) -> None:
-    if instances.dropped:
-        examples = ', '.join(map(str, list(instances.dropped)[:5]))
+def _warn_of_dropped_parts(dropped: dict[int, int], path: Path) -> None:
+    if dropped:
+        examples = ', '.join(map(str, list(dropped)[:5]))
         warnings.warn(
-            f'{instances.path}: dropped {sum(instances.dropped.values())} degenerate polygon parts of {len(instances.dropped)} annotations '
+            f'{path}: dropped {sum(dropped.values())} degenerate polygon parts of {len(dropped)} annotations '
             f'(such as {examples}); their other parts are used',
             ReferWarning,
             stacklevel=3,
         )
 
 
-def _warn_of_counts(data: ReferData, path: Path) -> None:
+def _warn_of_counts(counts: dict[str, tuple[int, int, int]], dataset: str, split_by: str, path: Path) -> None:
     differences = []
-    for split, published in PUBLISHED_COUNTS.get((data.dataset, data.split_by), {}).items():
-        refs = [ref for ref in data.refs if ref.split == split]
-        found = (len(refs), len({ref.image_id for ref in refs}), sum(len(ref.sentences) for ref in refs))
-        for what, number, expected in zip(('refs', 'images', 'sentences'), found, published, strict=True):
+    for split, published in PUBLISHED_COUNTS.get((dataset, split_by), {}).items():
+        for what, number, expected in zip(('refs', 'images', 'sentences'), counts.get(split, (0, 0, 0)), published, strict=True):
             if expected is not None and number != expected:
                 differences.append(f'{split} has {number} {what}, published are {expected}')
     if differences:
