@@ -1,0 +1,131 @@
+"""Reads a table of referring expressions: CSV, tab-separated values or JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..checks import MAX_SENTENCE_CHARACTERS, ReferError, is_blank, is_text
+from .problems import Problems
+
+REQUIRED = ('image', 'mask', 'sentence')
+OPTIONAL = ('split', 'object_id')
+_DELIMITERS = {'.csv': ',', '.tsv': '\t'}
+_JSON_LINES = ('.jsonl', '.ndjson', '.json')
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: ``mask`` is a file name, or what JSON gives for polygons or an RLE; ``split`` and ``object_id`` are '' where not given."""
+
+    line: int
+    image: str
+    mask: str | list | dict
+    sentences: tuple[str, ...]
+    split: str
+    object_id: str
+
+
+def read_table(path: Path, problems: Problems) -> tuple[list[Row], list[str]]:
+    """The rows that are well formed, and the names of columns that nothing reads; what is wrong with others is added to ``problems``.
+
+    Raises:
+        ReferError: no such file, of no known kind, not UTF-8, without rows or without a column that is needed.
+    """
+    if not path.is_file():
+        raise ReferError(f'there is no table {path}; give the path of a CSV or JSON-lines file')
+    if path.suffix.lower() not in (*_DELIMITERS, *_JSON_LINES):
+        raise ReferError(f'{path} is of no known kind; name it {", ".join((*_DELIMITERS, *_JSON_LINES))} after what is in it')
+    rows, names = [], dict[str, None]()
+    try:
+        with path.open(encoding='utf-8-sig', newline='') as file:
+            for line, record in _read_records(file, path, problems):
+                names.update(dict.fromkeys(record))
+                with problems.of_line(line):
+                    rows.append(_make_row(line, record))
+    except UnicodeDecodeError as error:
+        raise ReferError(f'{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8') from error
+    if not names:
+        problems.raise_any()
+        raise ReferError(f'{path} has no rows; write one for each expression')
+    return rows, [name for name in names if name not in (*REQUIRED, *OPTIONAL, 'sentences')]
+
+
+def _read_records(file: TextIO, path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+    suffix = path.suffix.lower()
+    return _read_cells(file, path, _DELIMITERS[suffix], problems) if suffix in _DELIMITERS else _read_objects(file, problems)
+
+
+def _read_cells(file: TextIO, path: Path, delimiter: str, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.reader(file, delimiter=delimiter)
+    try:
+        names = [name.strip() for name in next(reader, [])]
+        missing = [name for name in REQUIRED if name not in names]
+        if missing or len(set(names)) < len(names):
+            wrong = f'has no column {" and no column ".join(missing)}' if missing else 'names a column twice'
+            raise ReferError(f'{path} {wrong}; its first line must name the columns {", ".join(REQUIRED)} and, if wanted, {", ".join(OPTIONAL)}, '
+                             f'but is: {", ".join(names)[:500]}')
+        line = reader.line_num + 1
+        for cells in reader:
+            with problems.of_line(line):
+                if cells and len(cells) != len(names):  # no cells: an empty line
+                    raise ReferError(f'it has {len(cells)} cells, but the first line {len(names)}; '
+                                     f'put cells with {delimiter!r} in them in double quotes')
+                if cells:
+                    yield line, dict(zip(names, cells))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        with problems.of_line(reader.line_num):
+            raise ReferError(f'it is not CSV ({error}); a long mask is better kept in a PNG, or the table in JSON lines') from error
+
+
+def _read_objects(file: TextIO, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, text in enumerate(file, start=1):
+        with problems.of_line(line):
+            if text.isspace():
+                continue
+            record = parse_json(text, 'it')
+            if not isinstance(record, dict):
+                raise ReferError('it is not a JSON object; write one {"image": ..., "mask": ..., "sentence": ...} a line')
+            yield line, record
+
+
+def parse_json(text: str, what: str) -> Any:
+    """The value of a JSON text; raises ReferError."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ReferError(f'{what} is not valid JSON ({error}); correct it') from None
+
+
+def _make_row(line: int, record: dict[str, Any]) -> Row:
+    image, mask = _filled(record, 'image', str), _filled(record, 'mask', (str, list, dict))
+    if isinstance(mask, str) and mask[0] in '[{':
+        mask = parse_json(mask, 'its mask')
+    split, object_id = (record.get(name) for name in OPTIONAL)
+    if not isinstance(split, (str, type(None))) or isinstance(object_id, bool) or not isinstance(object_id, (str, int, type(None))):
+        raise ReferError('its split must be text and its object_id text or a whole number')
+    return Row(line, image, mask, _read_sentences(record), (split or '').strip(), '' if object_id is None else str(object_id).strip())
+
+
+def _filled(record: dict[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:
+    value = record.get(name)
+    value = value.strip() if isinstance(value, str) else value
+    if not value or not isinstance(value, kind):
+        raise ReferError(f'it has no {name}, or one of a wrong type; fill it in')
+    return value
+
+
+def _read_sentences(record: dict[str, Any]) -> tuple[str, ...]:
+    given = record.get('sentence', record.get('sentences'))
+    sentences = tuple(given) if isinstance(given, list) else (given,)
+    for sentence in sentences or (None,):
+        if not isinstance(sentence, str) or is_blank(sentence):
+            raise ReferError('its sentence is empty; write what tells the object from the others, or leave the row out')
+        if len(sentence) > MAX_SENTENCE_CHARACTERS or not is_text(sentence):
+            raise ReferError(f'its sentence is not text of at most {MAX_SENTENCE_CHARACTERS} characters; write it anew')
+    return sentences
