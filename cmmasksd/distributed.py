@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -31,7 +32,8 @@ def prepare_launcher(cfg: Config, launcher: str) -> None:
         return
     if not dist.is_initialized():
         _adopt_ranks(launcher)
-        dist.init_process_group('gloo')
+        seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')  # as on accelerators; without it torch's own, 30 minutes
+        dist.init_process_group('gloo', timeout=None if seconds is None else timedelta(seconds=seconds))
     wrapper = cfg.get('model_wrapper_cfg') or dict(broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False))
     cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', **{**wrapper, 'device_ids': None})
 

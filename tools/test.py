@@ -45,7 +45,9 @@ def main() -> None:
 
     from cmmasksd.checkpoints import register_safe_loader
     from cmmasksd.distributed import autocast, prepare_launcher
+    from cmmasksd.engine.disk_space import check_work_dir
 
+    check_work_dir(cfg.work_dir)
     register_safe_loader()
     prepare_launcher(cfg, cfg.launcher)
     runner = Runner.from_cfg(cfg)

@@ -16,7 +16,9 @@ custom_hooks = [
     dict(type='CheckpointFirstHook'),
     dict(type='StrictLoadHook'),
     dict(type='EpochSeedHook'),
-    dict(type='SyncBuffersHook'),
+    dict(type='AverageStatisticsHook'),
+    dict(type='MissedValidationHook'),
+    dict(type='NonFiniteLossHook'),  # stops; max_skips=N passes over N steps whose loss is not finite
 ]
 # Add dict(type='TensorboardVisBackend') or dict(type='WandbVisBackend') to the list to log there too.
 vis_backends = [dict(type='LocalVisBackend')]

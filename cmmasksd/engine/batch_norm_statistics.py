@@ -1,0 +1,39 @@
+"""One model for all processes before it is scored or saved."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from cmmasksd.registry import HOOKS
+
+
+@HOOKS.register_module()
+class AverageStatisticsHook(Hook):
+    """Gives every process the mean of all processes' running statistics, after each training epoch and before each validation.
+
+    On CPUs the batch norms of several processes see different pictures. mmengine's ``SyncBuffersHook`` adds in float32, where the mean of three
+    equal numbers is not always that number, so that a resumed run would drift by a bit; in float64 it is.
+    """
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Before the checkpoint of this epoch is written, which happens at a lower priority."""
+        self._average(runner)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """For iteration-based loops, which validate in the middle of an epoch."""
+        self._average(runner)
+
+    @staticmethod
+    def _average(runner: Runner) -> None:
+        norms = (layer for layer in runner.model.modules() if isinstance(layer, _BatchNorm))
+        buffers = [buffer for norm in norms for buffer in norm.buffers(recurse=False) if buffer.is_floating_point()]
+        if get_world_size() == 1 or not buffers:
+            return
+        means = torch.cat([buffer.flatten().double() for buffer in buffers])
+        all_reduce(means, op='mean')
+        for buffer, mean in zip(buffers, means.split([buffer.numel() for buffer in buffers])):
+            buffer.copy_(mean.view_as(buffer))
