@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import multiprocessing.forkserver
 import os
 import runpy
+import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,9 +15,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from yapf.yapflib import yapf_api
+
 from tests.test_tools.running import ROOT, environment
 
-PRELOAD = ['torch', 'torchvision', 'open_clip.tokenizer', 'mmengine.runner', 'cmmasksd.apis', 'cmmasksd.models', 'cmmasksd.engine', __name__]
+PRELOAD = ['torchvision', 'open_clip.tokenizer', 'matplotlib.figure', 'cmmasksd.apis', 'cmmasksd.models', 'cmmasksd.engine', __name__]
 LIMIT = 300  # seconds
 
 
@@ -60,9 +64,24 @@ def run_ranks(target: Callable[..., Any], world_size: int, folder: Path, *argume
 
 
 def tool(script: str, *arguments: object) -> None:
-    """``python SCRIPT ARGUMENTS``, in the process at hand."""
+    """``python SCRIPT ARGUMENTS``, in the process at hand; the config's text is not made pretty, which would take longer than the training."""
+    yapf_api.FormatCode = lambda text, **style: (text, True)
     sys.argv = [script, *map(str, arguments)]
     runpy.run_path(str(ROOT / script), run_name='__main__')
+
+
+def start_job(world_size: int, folder: Path, target: Callable[..., Any], *arguments: object) -> list[BaseProcess]:
+    """Starts ``target(*arguments)`` as the processes of one job, with the variables that torchrun sets but without torchrun."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    return [start(_run_in_job, target, rank, world_size, port, arguments, log=folder / f'output_{rank}') for rank in range(world_size)]
+
+
+def _run_in_job(target: Callable[..., Any], rank: int, world_size: int, port: int, arguments: tuple) -> None:
+    own = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=world_size, MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+    os.environ.update({name: str(value) for name, value in own.items()})
+    target(*arguments)
 
 
 def _run_rank(target: Callable[..., Any], rank: int, world_size: int, folder: Path, arguments: tuple) -> None:
@@ -75,6 +94,7 @@ def _run_rank(target: Callable[..., Any], rank: int, world_size: int, folder: Pa
 
 
 def _run(target: Callable[..., Any], arguments: tuple, log: Path | None) -> None:
+    gc.freeze()  # mmengine collects garbage at every start; what is imported is none
     os.chdir(ROOT)
     if log is not None:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -59,6 +60,11 @@ def die_writing(name: str) -> None:
         flush(descriptor)
 
     os.fsync = fsync
+
+
+def fill_the_disk(size: int) -> None:
+    """From now on the kernel refuses files beyond so many bytes; Python ignores the signal that comes with it."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def register(hook: Any) -> None:
@@ -123,15 +129,17 @@ POINTS = {
     'while last_checkpoint is written': partial(die_writing, 'last_checkpoint'),
     'in the middle of the second epoch': partial(die_in_step, STEPS + 1),
     'while the last checkpoint is written': partial(die_writing, 'epoch_2.pth'),
+    'on a full disk': partial(fill_the_disk, 40_000_000),  # the weights alone still fit
     'during the last validation': partial(die_in_validation, 2),
 }
+CODES = {'on a full disk': 1}
 
 
 @pytest.mark.parametrize(
     ('workers', 'persistent', 'points'),
     [
         (0, False, ['before the first checkpoint', 'while the best checkpoint is written', 'during the last validation']),
-        (2, False, ['while the first checkpoint is written', 'in the middle of the second epoch']),
+        (2, False, ['while the first checkpoint is written', 'in the middle of the second epoch', 'on a full disk']),
         (2, True, ['while last_checkpoint is written', 'during validation', 'while the last checkpoint is written']),
     ],
     ids=['no workers', 'two workers', 'two persistent workers'],
@@ -141,7 +149,8 @@ def test_killed_and_resumed_it_ends_where_an_uninterrupted_run_does(
 ) -> None:
     settings, output = with_workers(options, workers, persistent), tmp_path / 'output'
     for point in points:
-        assert run(train, tmp_path, settings, POINTS[point], log=output) == -signal.SIGKILL, f'{point}\n{output.read_text()[-3000:]}'
+        code = run(train, tmp_path, settings, POINTS[point], log=output)
+        assert code == CODES.get(point, -signal.SIGKILL), f'{point}\n{output.read_text()[-3000:]}'
     assert run(train, tmp_path, settings, log=output) == 0, output.read_text()[-3000:]
     ours, theirs = (load_checkpoint_file(folder / f'epoch_{EPOCHS}.pth') for folder in (tmp_path, uninterrupted))
     assert [ours['meta'][key] for key in ('epoch', 'iter')] == [theirs['meta'][key] for key in ('epoch', 'iter')] == [EPOCHS, EPOCHS * STEPS]
@@ -149,6 +158,7 @@ def test_killed_and_resumed_it_ends_where_an_uninterrupted_run_does(
     assert compared > 300
     assert_same_best(tmp_path, uninterrupted)
     assert not list(tmp_path.glob('*.part'))
+    assert ('epoch_2.pth could not be written' in output.read_text()) == ('on a full disk' in points)
 
 
 def assert_same_best(work_dir: Path, other: Path) -> None:

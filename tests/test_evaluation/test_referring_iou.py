@@ -1,13 +1,12 @@
-"""The metric against a formula in floats, through mmengine's Evaluator, and in two processes."""
+"""The metric against a formula in floats, through mmengine's Evaluator, and in several processes."""
 
 import math
-import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
@@ -15,6 +14,7 @@ from mmseg.structures import SegDataSample
 from cmmasksd.evaluation import ReferringIoUMetric
 from cmmasksd.evaluation.referring_iou import count_pairs, derange
 from cmmasksd.registry import METRICS
+from tests.forking import run_ranks
 
 KEYS = ['mIoU', 'oIoU', 'Pr@0.5', 'Pr@0.6', 'Pr@0.7', 'Pr@0.8', 'Pr@0.9', 'num_expressions']
 
@@ -174,35 +174,21 @@ def test_no_expression_in_one_image():
     assert score([nothing, make_sample(0).to_dict()]) == score([make_sample(0).to_dict()])
 
 
-# a program of its own: it is told its rank and the file, and takes every second image as DefaultSampler does: 4 and 4 of 7, the first one twice
-ONE_OF_TWO = """
-import sys, torch, torch.distributed as dist
-from cmmasksd.evaluation import ReferringIoUMetric
-
-rank, port, path = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
-samples = torch.load(path)
-metric = ReferringIoUMetric(derangement=True)
-for index in range(rank, len(samples) + 1, 2):
-    metric.process(None, [samples[index % len(samples)]])
-torch.save(metric.evaluate(len(samples)), f'{path}.{rank}')
-dist.destroy_process_group()
-"""
+def score_own_share(folder):
+    """What one of several processes does: it takes the images that mmengine's sampler gives it, some of them a second time."""
+    samples, rank = torch.load(folder / 'samples'), dist.get_rank()
+    metric = ReferringIoUMetric(derangement=True)
+    for index in DefaultSampler(samples, shuffle=False):
+        metric.process(None, [samples[index]])
+    torch.save(metric.evaluate(len(samples)), folder / f'metrics_{rank}')
 
 
-def _free_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(('127.0.0.1', 0))
-        return str(listener.getsockname()[1])
-
-
-def test_two_processes_equal_one(tmp_path):
-    samples = [make_sample(seed).to_dict() for seed in range(7)]
-    path, port = str(tmp_path / 'samples'), _free_port()
-    torch.save(samples, path)
-    processes = [subprocess.Popen([sys.executable, '-c', ONE_OF_TWO, str(rank), port, path]) for rank in range(2)]
-    assert [process.wait(timeout=600) for process in processes] == [0, 0]
+@pytest.mark.parametrize(('images', 'processes'), [(7, 2), (7, 3), (2, 3)])
+def test_several_processes_equal_one(images, processes, tmp_path):
+    samples = [make_sample(seed).to_dict() for seed in range(images)]
+    torch.save(samples, tmp_path / 'samples')
+    run_ranks(score_own_share, processes, tmp_path, tmp_path)
     alone = score(samples, derangement=True)
     assert len(alone) == 9
-    for rank in range(2):
-        assert torch.load(f'{path}.{rank}') == alone
+    for rank in range(processes):
+        assert torch.load(tmp_path / f'metrics_{rank}') == alone

@@ -1,0 +1,49 @@
+"""Running statistics are the same on every process before a validation, and averaging them again moves nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from cmmasksd.engine import AverageStatisticsHook
+from tests.forking import run_ranks
+
+
+def make_model(rank: int) -> nn.Module:
+    torch.manual_seed(rank)
+    model = nn.Sequential(nn.Linear(50, 50), nn.BatchNorm1d(50), nn.Linear(50, 3), nn.BatchNorm1d(3))
+    model(torch.randn(7, 50))
+    return model
+
+
+def average(folder: Path) -> None:
+    runner, hook, states = SimpleNamespace(model=make_model(dist.get_rank())), AverageStatisticsHook(), []
+    for when in (hook.after_train_epoch, hook.before_val_epoch):
+        when(runner)
+        states.append({name: buffer.clone() for name, buffer in runner.model.named_buffers()})
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    torch.save(states[0], folder / f'buffers_{dist.get_rank()}')
+
+
+@pytest.mark.slow
+def test_three_processes_agree_on_the_mean(tmp_path: Path) -> None:
+    run_ranks(average, 3, tmp_path, tmp_path)
+    alone = [dict(make_model(rank).named_buffers()) for rank in range(3)]
+    averaged = [torch.load(tmp_path / f'buffers_{rank}') for rank in range(3)]
+    for name in alone[0]:
+        assert torch.equal(averaged[0][name], averaged[1][name]) and torch.equal(averaged[0][name], averaged[2][name])
+        mean = torch.stack([buffers[name].double() for buffers in alone]).mean(0)
+        torch.testing.assert_close(averaged[0][name].double(), mean, rtol=1e-6, atol=0)
+    assert not torch.equal(alone[0]['1.running_mean'], alone[1]['1.running_mean'])
+
+
+def test_one_process_is_left_alone() -> None:
+    model = make_model(0)
+    AverageStatisticsHook().before_val_epoch(SimpleNamespace(model=model))
+    assert torch.equal(model[1].running_mean, make_model(0)[1].running_mean)
