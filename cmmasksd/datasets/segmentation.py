@@ -13,7 +13,7 @@ from .checks import ReferError, check_image_size, located
 Segmentation = list[list[float]] | dict[str, Any]
 
 MAX_PARTS = 4096  # of one annotation
-MAX_OUTLINE = 2_000_000  # pixels walked along one part; pycocotools allocates about a hundred bytes for each
+MAX_OUTLINE = 2_000_000  # pixels walked along all parts of one annotation; pycocotools allocates about a hundred bytes for each
 _COLLINEAR = 1e-6  # square pixels
 _MAX_DIGITS = 7  # characters of one compressed run: 35 bits
 
@@ -44,7 +44,11 @@ def clean_segmentation(segmentation: Any, height: int, width: int) -> tuple[Segm
     if isinstance(segmentation[0], dict):
         codes = [_to_coco(_check_rle(part, height, width)) for part in segmentation]
         return (codes[0] if len(codes) == 1 else coco_mask.merge(codes)), 0
-    kept = [part for part in segmentation if _encloses_pixels(part, height, width)]
+    corners = [_corners(part, height, width) for part in segmentation]
+    outline = sum(_outline(points) for points in corners)
+    if outline > MAX_OUTLINE:
+        raise ReferError(f'its segmentation has an outline of {int(outline)} pixels, more than {MAX_OUTLINE}')
+    kept = [part for part, points in zip(segmentation, corners) if _encloses_pixels(points)]
     if not kept:
         raise ReferError('none of its polygon parts encloses anything; redraw the object or leave it out')
     return kept, len(segmentation) - len(kept)
@@ -80,20 +84,29 @@ def _to_coco(rle: dict[str, Any]) -> dict[str, Any]:
     return coco_mask.frPyObjects(rle, *rle['size']) if isinstance(rle['counts'], list) else rle
 
 
-def _encloses_pixels(part: Any, height: int, width: int) -> bool:
-    """Whether one polygon part [x1, y1, ...] has an area; raises ReferError if it cannot be a polygon of this picture at all."""
+def _corners(part: Any, height: int, width: int) -> NDArray[Any]:
+    """One polygon part [x1, y1, ...] as points (n, 2), none where they are too few or odd; raises ReferError if it cannot be of this picture."""
     numbers = _numbers(part, 'iuf', 'polygon')
     if not np.isfinite(numbers).all():
         raise ReferError('a polygon has NaN or infinite coordinates')
     if numbers.size < 6 or numbers.size % 2:
-        return False
+        return np.empty((0, 2))
     points = numbers.reshape(-1, 2)
     size = np.array([width, height])
     if (points < -size).any() or (points > 2 * size).any():
         raise ReferError(f'a polygon reaches far outside the picture of {height} x {width} pixels (height x width): scaled or swapped coordinates?')
-    outline = np.abs(points - np.concatenate((points[1:], points[:1]))).max(axis=1).sum()
-    if outline > MAX_OUTLINE:
-        raise ReferError(f'a polygon has an outline of {int(outline)} pixels, more than {MAX_OUTLINE}')
+    return points
+
+
+def _outline(points: NDArray[Any]) -> float:
+    """The pixels that are walked along a closed polygon (n, 2)."""
+    return float(np.abs(points - np.concatenate((points[1:], points[:1]))).max(axis=1, initial=0).sum())
+
+
+def _encloses_pixels(points: NDArray[Any]) -> bool:
+    """Whether a polygon (n, 2) has an area: not all of its points lie on one line."""
+    if not len(points):
+        return False
     points = points - points[0]
     farthest = points[(points**2).sum(axis=1).argmax()]
     return bool(np.abs(points[:, 0] * farthest[1] - points[:, 1] * farthest[0]).max() > _COLLINEAR)
@@ -112,7 +125,17 @@ def _check_rle(rle: Any, height: int, width: int) -> dict[str, Any]:
     pixels = height * width
     if (runs < 0).any() or (runs > pixels).any() or runs.sum() != pixels:
         raise ReferError(f'the runs of its RLE do not add up to the {pixels} pixels of its picture')
+    if not runs[1:].all():
+        counts = _without_empty_runs(runs)
     return {'size': [height, width], 'counts': counts}
+
+
+def _without_empty_runs(runs: NDArray[np.int64]) -> list[int]:
+    """The same pixels in runs of which the first alone may be empty; when it merges others, pycocotools writes beyond its buffer."""
+    filled = np.flatnonzero(runs)
+    values = filled % 2
+    changes = np.flatnonzero(np.diff(values, prepend=-1))
+    return [0] * int(values[0]) + np.add.reduceat(runs[filled], changes).tolist()
 
 
 def _compressed_runs(text: str | bytes) -> NDArray[np.int64]:
