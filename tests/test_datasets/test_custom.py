@@ -287,7 +287,7 @@ BAD_TABLES: dict[str, tuple[str, str | bytes, str]] = {
     'a column twice': ('.csv', 'image,mask,sentence,mask\n', 'names a column twice'),
     'no rows': ('.csv', 'image,mask,sentence\n', 'has no rows'),
     'no lines': ('.jsonl', '\n', 'has no rows'),
-    'a comma in a sentence': ('.csv', 'image,mask,sentence\n0.jpg,m0.png,left, red\n', 'line 2: it has 4 cells, .* first line 3; put .* double quotes'),
+    'a comma in a sentence': ('.csv', 'image,mask,sentence\n0.jpg,m0.png,left, red\n', 'line 2: it has 4 cells, .* line 3; put .* double quotes'),
     'a line after a quoted line break': ('.csv', 'image,mask,sentence\n0.jpg,m0.png,"a\nb"\n0.jpg,m0.png,\n', 'line 4: its sentence is empty'),
     'endless cell': ('.csv', 'image,mask,sentence\n0.jpg,"' + '[' * 140_000 + '",x\n', 'it is not CSV .field larger'),
     'Latin-1': ('.csv', 'image,mask,sentence\n0.jpg,m0.png,café\n'.encode('latin-1'), 'is not UTF-8 text .*; save it as UTF-8'),

@@ -39,8 +39,7 @@ def make_custom(
 ) -> dict[str, dict[str, int]]:
     """Makes ``<out>/<dataset>/{instances.json, refs(<split_by>).p}`` and ``<out>/images/train2014/<dataset>_*`` from a table.
 
-    Columns: ``image``, ``mask`` (a file, black and one other colour; polygons; or COCO's RLE), ``sentence`` (in JSON lines also a list), and if
-    wanted ``split`` and ``object_id``. Rows of one picture with one mask, or one ``object_id``, become one ref with several sentences.
+    Its columns are ``REQUIRED`` and ``OPTIONAL`` of ``table``. Rows of one picture with one mask, or one ``object_id``, become one ref.
 
     Args:
         table: CSV, tab-separated values or JSON lines, by its suffix.
@@ -75,11 +74,10 @@ def make_custom(
     sources = Sources(Path(images or path.parent), Path(masks or path.parent), mask_threshold)
     objects = _gather(rows, sources, splits, problems)
     problems.raise_any()
-    if any(row.split for row in rows):
-        if val_fraction is not None:
-            raise ValueError(f'{path} names splits itself; leave out --val-fraction')
-    else:
+    if not any(row.split for row in rows):
         objects.divide(DEFAULT_VAL_FRACTION if val_fraction is None else val_fraction, seed)
+    elif val_fraction is not None:
+        raise ValueError(f'{path} names splits itself; leave out --val-fraction')
     _tell_oddities(objects, report)
     names = picture_names(dataset, objects.pictures)
     pictures = {names[picture.digest]: picture for picture in objects.pictures}
