@@ -85,7 +85,7 @@ def _join_texts(name: str, texts: Iterable[str]) -> Columns:
 def _join_segmentations(segmentations: list[Segmentation]) -> Columns:
     polygons = [segmentation if isinstance(segmentation, list) else [] for segmentation in segmentations]
     counts = [() if isinstance(segmentation, list) else segmentation['counts'] for segmentation in segmentations]
-    kinds = {tuple: _POLYGONS, list: _RUNS, str: _TEXT, bytes: _BYTES}
+    kinds: dict[type, int] = {tuple: _POLYGONS, list: _RUNS, str: _TEXT, bytes: _BYTES}
     codes = [code.encode() if isinstance(code, str) else code for code in counts]
     return {
         'annotation.kind': np.array([kinds[type(code)] for code in counts], np.int64),

@@ -134,7 +134,7 @@ def _read_file(path: Path) -> tuple[dict[str, Any], Columns]:
 
 def _check_made_from(header: dict[str, Any], dataset: str, sources: Sequence[Path]) -> None:
     if header.get('dataset') != dataset:
-        raise ReferError(f'it was made for {header.get("dataset")!r} and not for {dataset!r}')
+        raise ReferError(f'it was made for {str(header.get("dataset"))[:100]!r} and not for {dataset!r}')
     described = header.get('sources')
     for source in sources:
         expected = described.get(source.name) if isinstance(described, dict) else None

@@ -44,7 +44,10 @@ class Objects:
     @property
     def pictures(self) -> list[Picture]:
         """Those with objects, in order, each once."""
-        return list({thing.picture.digest: thing.picture for thing in reversed(self._things.values())}.values())[::-1]
+        pictures: dict[str, Picture] = {}
+        for thing in self._things.values():
+            pictures.setdefault(thing.picture.digest, thing.picture)
+        return list(pictures.values())
 
     @property
     def dropped(self) -> int:
@@ -59,7 +62,7 @@ class Objects:
         return [picture for picture in self.pictures if len(splits[picture.digest]) > 1]
 
     def divide(self, val_fraction: float, seed: int) -> None:
-        """Puts whole pictures, drawn at random, into ``val`` and the others into ``train``: at least one into each if the fraction is above 0."""
+        """Puts whole pictures, drawn at random, into ``val`` and the others into ``train``; of two or more at least one into each."""
         pictures = self.pictures
         number = min(max(1, round(val_fraction * len(pictures))), len(pictures) - 1) if val_fraction > 0 else 0
         chosen = {pictures[index].digest for index in np.random.default_rng(seed).permutation(len(pictures))[:number]}
@@ -69,12 +72,10 @@ class Objects:
 
     def records(self, file_names: dict[str, str]) -> tuple[Record, list[Record]]:
         """(the content of ``instances.json``, the list of refs); ``file_names`` gives the name of a picture by its digest."""
-        image_ids = {picture.digest: number for number, picture in enumerate(self.pictures, start=1)}
-        images = {
-            picture.digest: {'id': image_ids[picture.digest], 'file_name': file_names[picture.digest], 'height': picture.height,
-                             'width': picture.width, 'source': picture.path.name}
-            for picture in self.pictures
-        }
+        images: dict[str, Record] = {}
+        for number, picture in enumerate(self.pictures, start=1):
+            size = {'height': picture.height, 'width': picture.width}
+            images[picture.digest] = {'id': number, 'file_name': file_names[picture.digest], **size, 'source': picture.path.name}
         annotations, refs, next_sentence = [], list[Record](), 0
         for number, thing in enumerate(self._things.values(), start=1):
             image = images[thing.picture.digest]

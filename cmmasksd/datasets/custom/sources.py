@@ -71,7 +71,7 @@ class Sources:
         if not isinstance(mask, str):
             return _trace(mask, picture)
         path = self._masks / mask
-        return self._once(('mask', mask, picture.height, picture.width), lambda: _encode(_read_mask(path, picture, self._threshold)))
+        return self._once(('mask', mask, picture.digest), lambda: _encode(_read_mask(path, picture, self._threshold)))
 
     def _once(self, key: Any, make: Callable[[], Made]) -> Made:
         if key not in self._known:
