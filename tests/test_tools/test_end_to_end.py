@@ -56,11 +56,6 @@ def test_resume_after_kill_equals_an_uninterrupted_run(trained: Path, options: l
     assert_equal_weights(weights(tmp_path), weights(trained))
 
 
-def test_draws_do_not_depend_on_the_workers(trained: Path, run_training: Callable[..., Path]) -> None:
-    alone = run_training(config_options=('train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False'))
-    assert_equal_weights(weights(alone), weights(trained))
-
-
 def test_amp_trains_on_a_cpu(run_training: Callable[..., Path]) -> None:
     work_dir = run_training('--amp', config_options=('train_cfg.max_epochs=1',))
     assert all(torch.isfinite(tensor).all() for tensor in weights(work_dir, epoch=1).values())
