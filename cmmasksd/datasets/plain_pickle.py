@@ -49,6 +49,7 @@ _TEXT_LIMIT = {  # opcode -> most characters of the line that is its argument
 }
 _WIDTHS = [_FIXED_WIDTH.get(bytes([code]), -1) for code in range(256)]
 _STOP = pickle.STOP[0]
+_FRAME = pickle.FRAME[0]
 _NAMES = {ord(opcode.code): opcode.name for opcode in pickletools.opcodes}
 
 
@@ -83,30 +84,38 @@ def load_plain_pickle(path: str | os.PathLike[str]) -> Any:
     with open(path, 'rb') as file:
         data = file.read(size)
     try:
-        _check_opcodes(data)
-        return _Unpickler(io.BytesIO(data), encoding='utf-8').load()
+        frames = _check_opcodes(data)
+        return _Unpickler(io.BytesIO(_without_frames(data, frames)), encoding='utf-8').load()
     except UnsafePickleError as error:
         raise UnsafePickleError(f'{path}: {error}; get the file anew from a source you trust') from None
     except (pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, OverflowError, MemoryError) as error:
         raise UnsafePickleError(f'{path} is not a well-formed pickle ({error}); get the file anew from a source you trust') from error
 
 
-def _check_opcodes(data: bytes) -> None:
-    """Walks the opcodes as the unpickler will and refuses the first one that is not plain data or that the file cannot back."""
-    widths, position, count = _WIDTHS, 0, 0
+def _check_opcodes(data: bytes) -> list[int]:
+    """Walks the opcodes and refuses the first one that is not plain data or that the file cannot back; returns where the FRAMEs are."""
+    widths, position, count, frames = _WIDTHS, 0, 0, []
     while position < len(data):
         code = data[position]
         count += 1
         width = widths[code]
         if width < 0:
+            if code == _FRAME:
+                frames.append(position)
             position = _skip_argument(data, position, count)
         elif code != _STOP:
             position += 1 + width
         elif count > MAX_OPCODES:
             raise UnsafePickleError(f'the pickle has {count} opcodes, more than the {MAX_OPCODES} that are read')
         else:
-            return
+            return frames
     raise UnsafePickleError(f'the pickle is cut off: it ends at byte {len(data)} without STOP')
+
+
+def _without_frames(data: bytes, frames: list[int]) -> bytes:
+    """The same opcodes without FRAME, a hint for buffering: at a frame that ends within an argument the unpickler would go on at another byte."""
+    starts, ends = [0, *(position + 9 for position in frames)], [*frames, len(data)]
+    return b''.join(data[start:end] for start, end in zip(starts, ends)) if frames else data
 
 
 def _skip_argument(data: bytes, position: int, count: int) -> int:
@@ -127,7 +136,7 @@ def _skip_argument(data: bytes, position: int, count: int) -> int:
     if opcode == pickle.LONG_BINPUT:
         _check_memo_index(int.from_bytes(data[start:start + 4], 'little'), count, data, position)
         return start + 4
-    if opcode == pickle.FRAME:  # a hint for buffering: its contents are opcodes and are walked like any others
+    if opcode == pickle.FRAME:  # its contents are opcodes and are walked like any others
         _check_length(int.from_bytes(data[start:start + 8], 'little'), len(data) - start - 8, data, position)
         return start + 8
     raise UnsafePickleError(f'{_name(data, position)} is not among the opcodes of plain lists, dicts, strings and numbers')

@@ -122,6 +122,17 @@ def test_dangerous_opcodes_are_named_with_their_offset(tmp_path, name):
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize('inside', range(5))
+def test_a_frame_cannot_lead_the_unpickler_astray(tmp_path, inside):
+    """LONG_BINPUT 1 across the end of a frame: the unpickler alone would read its four bytes anew after it, as an index of 700 millions."""
+    frame = b'Nr\1\0\0\0'[: 2 + inside]
+    content = b'\x80\x04\x95' + struct.pack('<Q', len(frame)) + b'Nr\1\0\0\0N((N.'
+    tracemalloc.start()
+    assert load_plain_pickle(write(tmp_path, content)) is None
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+
+
 BROKEN = {
     'empty': b'',
     'no STOP': b']',
