@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
@@ -17,6 +19,11 @@ from cmmasksd.registry import MODELS
 from cmmasksd.structures import Letterbox
 
 SOT, EOT = 49406, 49407
+# Property tests are the same at each run; HYPOTHESIS_PROFILE=thorough draws other examples each time, and many more.
+settings.register_profile('quick', derandomize=True, deadline=None, max_examples=100)
+settings.register_profile('thorough', deadline=None, max_examples=5000)
+settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'quick'))
+
 SIZE = (32, 48)  # the tiny model's input: a grid of 4 x 6 patches
 
 

@@ -21,7 +21,8 @@ _MAX_DIGITS = 7  # characters of one compressed run: 35 bits
 def clean_segmentation(segmentation: Any, height: int, width: int) -> tuple[Segmentation, int]:
     """Checks one annotation's segmentation against its picture and drops the polygon parts that enclose nothing.
 
-    A part is degenerate with fewer than 6 numbers, an odd count, or all points on one line. A list of RLEs, as refclef has, is merged into one.
+    A part is degenerate with fewer than 6 numbers, an odd count, or all points on one line, unless pycocotools rounds that line to pixels: with or
+    without these parts it draws the same. A list of RLEs, as refclef has, is merged into one.
 
     Args:
         segmentation: polygons ``[[x1, y1, x2, y2, ...], ...]`` in pixels, an RLE ``{size: [height, width], counts: list or str}``, or a list of RLEs.
@@ -48,7 +49,7 @@ def clean_segmentation(segmentation: Any, height: int, width: int) -> tuple[Segm
     outline = sum(_outline(points) for points in corners)
     if outline > MAX_OUTLINE:
         raise ReferError(f'its segmentation has an outline of {int(outline)} pixels, more than {MAX_OUTLINE}')
-    kept = [part for part, points in zip(segmentation, corners) if _encloses_pixels(points)]
+    kept = [part for part, points in zip(segmentation, corners) if _encloses_pixels(points) or _is_drawn(points, height, width)]
     if not kept:
         raise ReferError('none of its polygon parts encloses anything; redraw the object or leave it out')
     return kept, len(segmentation) - len(kept)
@@ -110,6 +111,11 @@ def _encloses_pixels(points: NDArray[Any]) -> bool:
     points = points - points[0]
     farthest = points[(points**2).sum(axis=1).argmax()]
     return bool(np.abs(points[:, 0] * farthest[1] - points[:, 1] * farthest[0]).max() > _COLLINEAR)
+
+
+def _is_drawn(points: NDArray[Any], height: int, width: int) -> bool:
+    """Whether pycocotools gives a polygon (n, 2) any pixel; by rounding, it does so for some lines."""
+    return bool(len(points)) and coco_mask.area(coco_mask.frPyObjects([points.ravel().tolist()], height, width)).any()
 
 
 def _check_rle(rle: Any, height: int, width: int) -> dict[str, Any]:
