@@ -80,7 +80,9 @@ def load_clip_state_dict(source: str | os.PathLike[str], architecture: str | Non
 def register_safe_loader() -> None:
     """Makes mmengine read every checkpoint (``load_from``, ``resume``, ``load_checkpoint``) by ``load_checkpoint_file``.
 
-    Local files and http(s) are read; all other schemes that mmengine knows are refused, since its own readers fall back to unsafe loading.
+    Local files and http(s) are read; all other schemes of mmengine are refused, since its own readers fall back to unsafe loading. Readers that a
+    user registered are left alone. Called by the import of this module, and so whenever a type of ours that reads weights takes part in a run,
+    by our tools or, through ``custom_imports``, by another project's.
     """
     loaders: dict[str, Callable] = {'': load_from_local, 'http://': load_from_http, 'https://': load_from_http}
     for scheme in {*checkpoint_schemes(), *loaders}:
@@ -221,8 +223,7 @@ def _first_of_machine(download: Callable[[], Path]) -> Path:
 def _to_clip(state: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise CheckpointError(f'{path} holds no state dict; save the model\'s state_dict()')
-    if state and all(name.startswith('module.') for name in state):
-        state = {name.removeprefix('module.'): value for name, value in state.items()}
+    state = _unwrapped(state)
     # attn_mask: a constant that modules of an archive carry beside their weights
     names = {name: name.removeprefix('text.') for name in state if name not in _CLIP_SETTINGS and not name.endswith('attn_mask')}
     if not any(name.startswith(_CLIP_NAMES) for name in names.values()):
@@ -242,7 +243,10 @@ def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], source: str) -
     """Loads a checkpoint's ``state_dict`` into a model, strictly; see :func:`check_weights`."""
     state = checkpoint.get('state_dict', checkpoint)
     check_weights(model, state, source)
-    model.load_state_dict(state, strict=False)
+    try:
+        model.load_state_dict(_unwrapped(state), strict=False)
+    except RuntimeError as error:  # position embeddings of a grid that cannot be resized
+        raise CheckpointError(f"{source} does not fit the config's model ({error}); use the config it was trained with") from error
 
 
 def check_weights(model: nn.Module, state: Mapping[str, Any], source: str) -> None:
@@ -251,17 +255,37 @@ def check_weights(model: nn.Module, state: Mapping[str, Any], source: str) -> No
     Distillation branches vanish at inference, so their weights may be absent or too many; position embeddings are resized at load.
 
     Raises:
-        CheckpointError: missing, unknown or ill-shaped weights; names the first of each.
+        CheckpointError: no state dict, or missing, unknown or ill-shaped weights; names the first of each.
     """
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise CheckpointError(f'{source} holds no state dict; save the model\'s state_dict()')
+    state = _unwrapped(state)
     own = {name: tensor.shape for name, tensor in model.state_dict().items()}
     names = {name for name in (*own, *state) if not name.startswith('distillation.')}
     faults = {
         'missing': sorted(names - state.keys()),
         'unknown': sorted(names - own.keys()),
         'of another shape': sorted(
-            name for name in names & own.keys() & state.keys() if state[name].shape != own[name] and not name.endswith('positional_embedding')
+            name for name in names & own.keys() & state.keys() if not _fits(name, state[name], own[name])
         ),
     }
     if any(faults.values()):
         told = '; '.join(f'{len(found)} {fault}, such as {found[0]}' for fault, found in faults.items() if found)
         raise CheckpointError(f"{source} holds the weights of another model than the config's ({told}); use the config it was trained with")
+
+
+def _unwrapped(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without the ``module.`` that a wrapper for several GPUs puts before every name; mmengine leaves it out too."""
+    if state and all(name.startswith('module.') for name in state):
+        return {name.removeprefix('module.'): value for name, value in state.items()}
+    return state
+
+
+def _fits(name: str, value: Any, shape: torch.Size) -> bool:
+    """Whether a stored value can become a parameter of that shape; the rows of the image tower's positions are resized at load."""
+    if not isinstance(value, Tensor):
+        return False
+    return value.shape == shape or (name.endswith('visual.positional_embedding') and value.dim() == 2 and value.shape[1:] == shape[1:])
+
+
+register_safe_loader()

@@ -65,5 +65,5 @@ def checkpoint_globals() -> list[Callable | tuple[Callable, str]]:
 
 
 def checkpoint_schemes() -> list[str]:
-    """The prefixes of checkpoint names (``s3://`` ...) that this mmengine answers to, the empty one of local files included."""
-    return list(CheckpointLoader._schemes)
+    """The prefixes of checkpoint names (``s3://`` ...) for which this mmengine has a reader of its own, the empty one of local files included."""
+    return [scheme for scheme, loader in CheckpointLoader._schemes.items() if loader.__module__.partition('.')[0] == 'mmengine']

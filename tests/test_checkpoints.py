@@ -1,6 +1,8 @@
 import io
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,7 +19,6 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from cmmasksd.checkpoints import CheckpointError, load_checkpoint_file, load_clip_state_dict, register_safe_loader
-from cmmasksd.compat import checkpoint_schemes
 
 CLIP_NAMES = {'visual.conv1.weight', 'visual.proj', 'transformer.weight', 'positional_embedding', 'ln_final.weight', 'ln_final.bias', 'logit_scale'}
 
@@ -75,14 +76,6 @@ def trained(tmp_path_factory):
     return runner
 
 
-@pytest.fixture
-def safe_loader():
-    before = dict(CheckpointLoader._schemes)
-    register_safe_loader()
-    yield
-    CheckpointLoader._schemes = before
-
-
 def last_checkpoint(runner):
     return os.path.join(runner.work_dir, 'epoch_2.pth')
 
@@ -99,7 +92,7 @@ def test_a_training_checkpoint_of_mmengine_is_read_whole(trained):
     assert HistoryBuffer._statistics_methods == statistics
 
 
-def test_resume_continues_the_run(trained, tmp_path, safe_loader):
+def test_resume_continues_the_run(trained, tmp_path):
     runner = make_runner(tmp_path, epochs=2, load_from=last_checkpoint(trained), resume=True)
     runner.train()  # all epochs are done: loads, and no more
     assert (runner.epoch, runner.iter) == (2, 4)
@@ -112,7 +105,7 @@ def test_resume_continues_the_run(trained, tmp_path, safe_loader):
     assert len(resaved['message_hub']['log_scalars']['train/loss'].data[0]) == 6
 
 
-def test_load_from_and_load_checkpoint_use_the_safe_loader(trained, tmp_path, safe_loader):
+def test_load_from_and_load_checkpoint_use_the_safe_loader(trained, tmp_path):
     runner = make_runner(tmp_path, epochs=1, hooks=(), load_from=last_checkpoint(trained))
     runner.load_or_resume()
     model = Tiny()
@@ -125,7 +118,7 @@ def test_load_from_and_load_checkpoint_use_the_safe_loader(trained, tmp_path, sa
 # --- strangers' files -------------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_malicious_checkpoint_is_refused_everywhere_and_runs_nothing(tmp_path, safe_loader):
+def test_a_malicious_checkpoint_is_refused_everywhere_and_runs_nothing(tmp_path):
     trap, path = tmp_path / 'sprung', tmp_path / 'evil.pth'
     torch.save(dict(state_dict=Tiny().state_dict(), extra=Trap(trap)), path)
     reads = (
@@ -240,12 +233,40 @@ def test_paths_that_are_no_files(tmp_path):
 # --- mmengine's schemes -----------------------------------------------------------------------------------------------------------------------
 
 
-def test_every_scheme_of_mmengine_is_ours_or_refused(safe_loader):
-    loaders = Counter(CheckpointLoader._schemes[scheme].__module__ for scheme in checkpoint_schemes())
+def test_every_scheme_of_mmengine_is_ours_or_refused():
+    loaders = Counter(loader.__module__ for loader in CheckpointLoader._schemes.values())
     assert set(loaders) == {'cmmasksd.checkpoints'} and loaders.total() >= 8
     for name in ('s3://bucket/a.pth', 'openmmlab://res50', 'torchvision://resnet18', 'mmcls://x', 'pavi://x', 'ftp://host/a.pth'):
         with pytest.raises(CheckpointError, match='local files and http'):
             CheckpointLoader.load_checkpoint(name)
+
+
+def test_a_users_own_reader_is_left_alone(monkeypatch):
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    CheckpointLoader.register_scheme('mine://', lambda filename, map_location: 'mine')
+    register_safe_loader()
+    assert CheckpointLoader.load_checkpoint('mine://a.pth') == 'mine'
+
+
+FOREIGN_CONFIG = """
+custom_imports = dict(imports=['cmmasksd.registry'], allow_failed_imports=False)
+model = dict(type='BaseDataPreprocessor')
+work_dir = {work_dir!r}
+custom_hooks = [dict(type='cmmasksd.StrictLoadHook')]
+load_from = {checkpoint!r}
+"""
+
+
+def test_another_projects_pipeline_that_uses_ours_loads_safely(tmp_path):
+    """In a process of its own, as with mmseg's tools: a config that names one type of ours, and no call of ours."""
+    trap, evil, config = tmp_path / 'sprung', tmp_path / 'evil.pth', tmp_path / 'config.py'
+    torch.save(dict(state_dict={}, extra=Trap(trap)), evil)
+    config.write_text(FOREIGN_CONFIG.format(work_dir=str(tmp_path), checkpoint=str(evil)))
+    code = 'import sys; from mmengine.config import Config; from mmengine.runner import Runner; ' \
+           'Runner.from_cfg(Config.fromfile(sys.argv[1])).load_or_resume()'
+    done = subprocess.run([sys.executable, '-c', code, str(config)], capture_output=True, text=True)
+    assert done.returncode != 0 and 'CheckpointError' in done.stderr and 'evil.pth was refused and nothing in it was run' in done.stderr
+    assert not trap.exists()
 
 
 @pytest.fixture
@@ -275,7 +296,7 @@ def server(tmp_path, monkeypatch):
     web.server_close()
 
 
-def test_web_addresses_are_downloaded_once_and_read_safely(tmp_path, server, safe_loader):
+def test_web_addresses_are_downloaded_once_and_read_safely(tmp_path, server):
     address, requests = server
     trap = tmp_path / 'sprung'
     torch.save(dict(state_dict=dict(a=torch.arange(3))), tmp_path / 'served' / 'good.pth')
