@@ -340,6 +340,44 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert calls == [0, 1, 2] and not list(tmp_path.iterdir())
 
 
+KILLED = """
+import os, signal, sys
+from cmmasksd.datasets.refshapes import make_refshapes, making
+whole = making.make_picture
+def killed(index, parameters, folder):
+    if index == 2:
+        print(flush=True)
+        os.kill(os.getpid(), signal.SIGKILL) if sys.argv[2] == 'dies' else sys.stdin.read()
+    return whole(index, parameters, folder)
+making.make_picture = killed
+make_refshapes(sys.argv[1], 4)
+"""
+
+
+@pytest.mark.slow
+def test_drafts_of_killed_processes_are_removed_and_those_of_living_ones_kept(tmp_path: Path) -> None:
+    def start(root: Path, ending: str) -> subprocess.Popen:
+        process = subprocess.Popen([sys.executable, '-c', KILLED, root, ending], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process.stdout.readline()
+        return process
+
+    def drafts(root: Path) -> list[str]:
+        return sorted(path.name for path in root.glob('.refshapes-*'))
+
+    dead, shared = tmp_path / 'dead', tmp_path / 'shared'
+    start(dead, 'dies').wait()
+    assert len(drafts(dead)) == 1
+    make_refshapes(dead, 4)
+    assert drafts(dead) == [] and (dead / 'refshapes').is_dir()
+
+    living = start(shared, 'waits')
+    (of_the_living,) = drafts(shared)
+    make_refshapes(shared, 4)
+    assert drafts(shared) == [of_the_living]
+    living.communicate()
+    assert living.returncode == 0 and drafts(shared) == [] and contents(shared) == contents(dead)
+
+
 @pytest.mark.parametrize('parameters, message', [
     ({'num_images': 0}, 'num_images >= 1'),
     ({'seed': -1}, 'seed >= 0'),

@@ -6,12 +6,12 @@ import functools
 import json
 import multiprocessing
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..refer_files import Record, count_records, write_refer_files
+from .drafts import draft_folder
 from .pictures import SPLITS, make_picture, picture_name
 from .records import number_records
 
@@ -60,8 +60,7 @@ def make_refshapes(
         report(f'{folder} is there already, made with the same parameters: nothing to do.')
         return folder
     root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='.refshapes-', dir=root) as name:
-        draft = Path(name)
+    with draft_folder(root) as draft:
         counts = _write(draft, parameters, num_workers, report)
         _publish(draft, root, parameters)
     for split, count in counts.items():
