@@ -65,7 +65,8 @@ class RefCOCODataset(BaseDataset):
         sentence_field: ``sent`` (cleaned, what CRIS reads) or ``raw`` (as typed, what LAVT reads); it changes published numbers.
         pipeline: transforms, or configs of them.
         test_mode: group by image.
-        metainfo: further metadata beside ``dataset``, ``split_by`` and ``split``.
+        metainfo: metadata; none of its own, so that mmengine's ``ConcatDataset`` joins any of these sets (what this one holds is in the attributes
+            ``dataset``, ``split_by`` and ``split``).
         indices: the first n items (int) or the items of these positions only.
         serialize_data: keep the records as bytes that worker processes share.
         lazy_init: read the annotations at first use.
@@ -107,8 +108,6 @@ class RefCOCODataset(BaseDataset):
             lazy_init=lazy_init,
             max_refetch=0,
         )
-        # not by the argument: BaseDataset takes every string there for the path of a file
-        self._metainfo.update(dataset=dataset, split_by=split_by, split=split)
 
     def set_epoch(self, epoch: int, seed: int = 0) -> None:
         """Makes the draws of the coming epoch; call it before the data loader is iterated. Seen by workers that run already."""

@@ -117,7 +117,7 @@ class ReferringVisualizationHook(Hook):
     def _draw(self, runner: Runner, samples: Sequence[SegDataSample], dataset: Dataset) -> None:
         if not self.draw or runner.rank != 0:
             return
-        split = (getattr(dataset, 'metainfo', None) or {}).get('split', 'test')
+        split = getattr(dataset, 'split', 'test')
         for sample in samples:
             drawn, wanted = divmod(self._seen, self.interval)
             self._seen += 1

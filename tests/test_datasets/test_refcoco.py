@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import ConcatDataset, pseudo_collate
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
@@ -131,7 +131,8 @@ def test_metainfo(data_root, tmp_path, monkeypatch):
     (tmp_path / 'toyset').mkdir()  # a folder that is called as the data set, where it is run
     monkeypatch.chdir(tmp_path)
     dataset = make(data_root, split='val', lazy_init=True, metainfo=dict(note=1))
-    assert dataset.metainfo == dict(dataset='toyset', split_by='unc', split='val', note=1)
+    assert dataset.metainfo == dict(note=1)
+    assert (dataset.dataset, dataset.split_by, dataset.split) == ('toyset', 'unc', 'val')
 
 
 def test_draws_are_a_function_of_seed_epoch_and_index(data_root):
@@ -249,7 +250,7 @@ def test_two_sets_concatenate(tmp_path):
         dict(type='cmmasksd.RefCOCODataset', data_root=root, dataset=name, split_by=split_by, pipeline=DRAWING)
         for name, split_by in (('toyset', 'unc'), ('otherset', 'umd'))
     ]
-    joined = ConcatDataset([DATASETS.build(config) for config in sets], ignore_keys=['dataset', 'split_by', 'split'])
+    joined = DATASETS.build(dict(type='ConcatDataset', datasets=sets))
     assert len(joined) == 12
     assert joined[0]['refs'][0]['ref_id'] == joined[6]['refs'][0]['ref_id'] == 10
 

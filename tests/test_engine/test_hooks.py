@@ -99,7 +99,7 @@ def test_panels_show_every_nth_picture_in_its_own_colours(tmp_path: Path) -> Non
     cv2.imwrite(str(path), np.full((4, 6, 3), (0, 0, 255), np.uint8))
     drawn = []
     visualizer = SimpleNamespace(add_datasample=lambda name, image, sample, out_file, step: drawn.append((name, image, out_file)))
-    loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(split='testA')))
+    loader = SimpleNamespace(dataset=SimpleNamespace(split='testA'))
     runner = SimpleNamespace(rank=0, iter=0, log_dir=str(tmp_path), visualizer=visualizer, test_dataloader=loader)
     hook = ReferringVisualizationHook(draw=True, interval=2, max_images=2, out_dir='panels')
     for batch in range(3):
