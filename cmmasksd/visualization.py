@@ -133,12 +133,16 @@ def write_picture(picture: np.ndarray, path: str) -> None:
 
     Raises:
         ValueError: the path's ending is of no picture format that OpenCV writes.
+        OSError: the folder cannot be made or written.
     """
     ending = Path(path).suffix
     if not cv2.haveImageWriter(f'picture{ending}'):
         raise ValueError(f'{path}: pictures cannot be written as {ending!r}; use .png or .jpg.')
     _, data = cv2.imencode(ending, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    fileio.put(data.tobytes(), path)
+    try:
+        fileio.put(data.tobytes(), path)
+    except OSError as error:
+        raise OSError(f'{path}: the panel cannot be written ({error}); choose a folder that can.') from error
 
 
 @VISUALIZERS.register_module()
@@ -161,7 +165,7 @@ class ReferringVisualizer(Visualizer):
         """Draws the panel of a data sample; it goes to every visualizer backend, and to a file and a window if asked for.
 
         Args:
-            name: identifier of the picture in the backends.
+            name: identifier of the picture in the backends; a slash becomes ``_``, since mmengine's local backend would make no folder for it.
             image: (height, width, 3) uint8 RGB, of the size that the sample's masks have.
             data_sample: ``SegDataSample`` with ``expressions`` and, after prediction, ``predictions``.
             draw_gt: draw ``expressions.masks`` where present.
@@ -182,4 +186,4 @@ class ReferringVisualizer(Visualizer):
             write_picture(panel, out_file)
         if show:
             self.show(panel, win_name=name, wait_time=wait_time)
-        self.add_image(name, panel, step)
+        self.add_image(name.replace('/', '_'), panel, step)

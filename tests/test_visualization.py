@@ -96,6 +96,18 @@ def test_files_and_backends(tmp_path):
     assert len(list(tmp_path.rglob('vis_image/val_1_3.png'))) == 1
 
 
+def test_a_name_with_folders_is_written_too(tmp_path):
+    config = dict(type='ReferringVisualizer', name='test_a_name_with_folders', vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path))
+    VISUALIZERS.build(config).add_datasample('val/COCO/1.jpg', IMAGE, make_sample(), step=3)
+    assert [path.name for path in tmp_path.rglob('*.png')] == ['val_COCO_1.jpg_3.png']
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(OSError, match='file/panel.png: the panel cannot be written .*choose a folder that can'):
+        write_picture(IMAGE, str(tmp_path / 'file' / 'panel.png'))
+
+
 @pytest.mark.parametrize(
     ('predicted', 'draw_gt', 'draw_pred', 'columns'),
     [(True, True, True, 3), (True, False, True, 2), (True, True, False, 2), (False, True, True, 2), (True, False, False, 1)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,19 +83,20 @@ class ReferringInferencer:
             One result per image, always in a list.
 
         Raises:
-            ValueError: lists of unequal length, no expression or an empty one, a file that is no image.
+            ValueError: lists of unequal length, no expression or an empty one, a file that is no image or cut off.
+            TypeError: an expression that is no string, an array or PIL image of other pixels.
+            FileNotFoundError: no such file.
+            OSError: a path that cannot be opened.
         """
         if not isinstance(image, (list, tuple)):
-            return [self._segment(image, expressions)]
-        if isinstance(expressions, str) or len(expressions) != len(image):
+            return [self._segment(image, _as_texts(expressions))]
+        if isinstance(expressions, str) or not hasattr(expressions, '__len__') or len(expressions) != len(image):
             raise ValueError(f'{len(image)} images need a list of {len(image)} expressions (or lists of expressions).')
-        return [self._segment(*pair) for pair in zip(image, expressions)]
+        asked = [_as_texts(each) for each in expressions]  # all are looked at before the first image is
+        return [self._segment(*pair) for pair in zip(image, asked)]
 
     @torch.inference_mode()
-    def _segment(self, image: Picture, expressions: Expressions) -> ReferringResult:
-        texts = [expressions] if isinstance(expressions, str) else list(expressions)
-        if not texts:
-            raise ValueError('Ask for at least one expression.')
+    def _segment(self, image: Picture, texts: list[str]) -> ReferringResult:
         loaded = self.pipeline.transforms[0](dict(_as_input(image), texts=texts))
         pixels = loaded['img']
         for step in self.pipeline.transforms[1:]:
@@ -105,13 +106,41 @@ class ReferringInferencer:
         return ReferringResult(pixels, texts, predictions.masks, predictions.probabilities)
 
     def _steps(self) -> list[dict[str, Any]]:
-        steps = self.cfg.test_dataloader.dataset.pipeline
+        try:
+            steps = self.cfg.test_dataloader.dataset.pipeline
+        except AttributeError:
+            raise ValueError(f'{self.cfg.filename or "The config"} has no test_dataloader.dataset.pipeline, which says how pictures are prepared: '
+                             'use a whole config, such as those in configs/cm_masksd.') from None
         return [step for step in steps if step['type'].rsplit('.')[-1] not in ANNOTATION_STEPS]
 
 
 def _as_input(image: Picture) -> dict[str, Any]:
     if isinstance(image, (str, Path)):
         return dict(img_path=str(image))
-    if isinstance(image, Image.Image):
-        return dict(img=np.array(ImageOps.exif_transpose(image).convert('RGB')))
-    return dict(img=image)
+    return dict(img=_to_rgb(image) if isinstance(image, Image.Image) else image)
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    """A PIL image as (height, width, 3) uint8, turned as its EXIF data say; as a file of it would be read."""
+    name = getattr(image, 'filename', '') or 'the given picture'
+    if image.mode in ('I', 'F'):
+        raise TypeError(f'{name}: a PIL image of mode {image.mode} (32 bits) has no known range: bring it to 8 bits first.')
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError) as error:  # PIL decodes a file when its pixels are asked for; a broken PNG is a SyntaxError
+        raise ValueError(f'{name}: the file is truncated or damaged ({error}); fetch it again.') from error
+    if upright.mode.startswith('I;16'):  # PIL would take all above 255 for white
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    return np.array(upright.convert('RGB'))
+
+
+def _as_texts(expressions: Expressions) -> list[str]:
+    """One expression or several as a list."""
+    listed = not isinstance(expressions, (str, bytes, Mapping)) and isinstance(expressions, Iterable)
+    texts = list(expressions) if listed else [expressions]
+    if not texts:
+        raise ValueError('Ask for at least one expression.')
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f'An expression must be a string, or a list of strings for several of one image; got {text!r:.80}.')
+    return texts

@@ -40,11 +40,17 @@ class ReferringDataPreprocessor(BaseDataPreprocessor):
         Returns:
             The segmentor's arguments: ``inputs`` (B, 3, H, W) float, ``input_ids`` (E, L), ``image_index`` (E,) or None where every image has
             one expression, ``masks`` (E, 1, H, W) float in training, else None, and ``data_samples``.
+
+        Raises:
+            ValueError: a picture without any expression.
         """
         images, samples = self.cast_data(data['inputs']), data['data_samples']
         images = torch.stack(images) if isinstance(images, (list, tuple)) else images
         input_ids = [sample.expressions.input_ids for sample in samples]
         counts = torch.tensor([len(ids) for ids in input_ids])
+        if not counts.all():
+            sample = samples[int(counts.argmin())]
+            raise ValueError(f'{sample.get("img_path", "The given picture")} has no expression: every picture needs at least one.')
         image_index = None
         if not (counts == 1).all():
             image_index = torch.arange(len(samples)).repeat_interleave(counts).to(images.device)

@@ -52,14 +52,17 @@ class OpenCLIPTower(BaseModule):
         """Loads the CLIP weights named by ``pretrained``.
 
         Raises:
-            ValueError: OpenAI's weights for an architecture without QuickGELU, or weights that do not fit the tower.
+            ValueError: a tag for an architecture that has no name, OpenAI's weights for one without QuickGELU, or weights that do not fit the tower.
         """
         super().init_weights()
         if self.pretrained is None:
             return
-        if self.pretrained == 'openai' and not self.config.get('quick_gelu', False):
-            raise ValueError(f"OpenAI trained CLIP with QuickGELU: use '{self.architecture}-quickgelu' instead of '{self.architecture}'.")
         name = self.architecture if isinstance(self.architecture, str) else None
+        if self.pretrained == 'openai' and name is None:
+            raise ValueError("pretrained='openai' needs open_clip's name of the architecture, such as 'ViT-B-16-quickgelu', but the config spells it "
+                             'out as a dict: write the name, or give a file of weights that fit, or pretrained=None.')
+        if self.pretrained == 'openai' and not self.config.get('quick_gelu', False):
+            raise ValueError(f"OpenAI trained CLIP with QuickGELU: use '{name}-quickgelu' instead of '{name}'.")
         weights = self.select_weights(load_clip_state_dict(self.pretrained, name))
         try:
             self.load_state_dict(weights, strict=True)

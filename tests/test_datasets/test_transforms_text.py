@@ -101,6 +101,17 @@ def test_a_blank_expression_is_an_error(blank):
         TokenizeExpressions(17).transform(dict(img_path='a.jpg', refs=[dict(ref_id=8)], texts=['fine', blank]))
 
 
+def test_no_expression_at_all():
+    with pytest.raises(ValueError, match='a.jpg: there is no expression; ask for at least one'):
+        TokenizeExpressions(17).transform(dict(img_path='a.jpg', texts=[]))
+
+
+@pytest.mark.parametrize('text', [None, 5, b'red', ['red'], float('nan')])
+def test_an_expression_that_is_no_string(text):
+    with pytest.raises(TypeError, match='a.jpg: an expression must be a string, got '):
+        TokenizeExpressions(17).transform(dict(img_path='a.jpg', texts=['fine', text]))
+
+
 @pytest.mark.parametrize('token_length', [0, 2, 78])
 def test_impossible_lengths(token_length):
     with pytest.raises(ValueError, match='token_length'):

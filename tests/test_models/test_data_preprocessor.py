@@ -49,3 +49,13 @@ def test_a_stacked_batch(make_batch):
     batch = make_batch((1, 1))
     stacked = dict(batch, inputs=torch.stack(batch['inputs']))
     assert torch.equal(ReferringDataPreprocessor()(stacked)['inputs'], ReferringDataPreprocessor()(batch)['inputs'])
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('counts', [(0,), (2, 0, 1)])
+def test_a_picture_without_any_expression_is_named(make_batch, counts, training):
+    batch = make_batch(counts, training)
+    for number, sample in enumerate(batch['data_samples']):
+        sample.set_metainfo(dict(img_path=f'{number}.jpg'))
+    with pytest.raises(ValueError, match=rf'^{counts.index(0)}.jpg has no expression: every picture needs at least one'):
+        ReferringDataPreprocessor()(batch, training)

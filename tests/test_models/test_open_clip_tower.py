@@ -121,6 +121,12 @@ def test_openais_weights_want_quick_gelu(tiny_architecture, monkeypatch, tower_t
         tower.init_weights()
 
 
+@pytest.mark.parametrize('tower_type', [OpenCLIPVisionTransformer, OpenCLIPTextTransformer])
+def test_a_tag_needs_an_architecture_by_name(tiny_architecture, tower_type):
+    with pytest.raises(ValueError, match=r"^pretrained='openai' needs open_clip's name of the architecture, such as 'ViT-B-16-quickgelu'"):
+        tower_type(tiny_architecture, pretrained='openai').init_weights()
+
+
 @pytest.mark.parametrize(
     ('architecture', 'activation'), [('ViT-B-16-quickgelu', QuickGELU), ('ViT-L-14-quickgelu', QuickGELU), ('ViT-B-16', nn.GELU)]
 )

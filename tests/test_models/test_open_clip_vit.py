@@ -127,6 +127,17 @@ def test_size_must_be_a_multiple_of_the_patch(tiny_architecture):
         OpenCLIPVisionTransformer(tiny_architecture, image_size=(32, 36))
 
 
+@pytest.mark.parametrize('layers', [1, 2])
+def test_fewer_than_three_blocks_have_no_default_levels(tiny_architecture, layers):
+    shallow = {**tiny_architecture, 'vision_cfg': {**tiny_architecture['vision_cfg'], 'layers': layers}}
+    with pytest.raises(ValueError, match=rf'image tower has {layers}, counted from 0: give out_indices=.* at least three blocks'):
+        OpenCLIPVisionTransformer(shallow, image_size=32)
+    if layers == 2:
+        with pytest.raises(ValueError, match=r'blocks \(0, 2\)'):
+            OpenCLIPVisionTransformer(shallow, image_size=32, out_indices=(0, 2))
+        assert OpenCLIPVisionTransformer(shallow, image_size=32, out_indices=(0, 1)).out_indices == (0, 1)
+
+
 def test_input_of_another_size(tiny_architecture):
     tower = OpenCLIPVisionTransformer(tiny_architecture, image_size=(32, 48))
     with pytest.raises(ValueError, match=r"built for inputs of \(32, 48\), got \(48, 32\).*LetterboxResize.size"):

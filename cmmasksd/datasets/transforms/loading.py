@@ -20,7 +20,7 @@ COLOUR = cv2.IMREAD_COLOR_RGB if READS_RGB else cv2.IMREAD_COLOR
 
 def name_record(results: dict) -> str:
     """How errors name a record: the picture's file, and the refs that are asked of it."""
-    picture = results.get('img_path', 'the given picture')
+    picture = results.get('img_path') or 'the given picture'
     refs = ', '.join(str(ref['ref_id']) for ref in results.get('refs', ()))
     return f'{picture} (ref {refs})' if refs else picture
 
@@ -55,7 +55,9 @@ class LoadReferringImage(BaseTransform):
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: truncated or no picture, or its size is not the annotated one.
+        OSError: it cannot be opened: a folder, no permission, no connection.
+        ValueError: truncated or no picture, or its size is not the annotated one. A JPEG damaged inside its scan that still ends as it should is no
+            error: the decoder reads on, with wrong colours from there.
         TypeError: a given ``img`` is not uint8 of shape (height, width, 3).
     """
 
@@ -87,11 +89,13 @@ class LoadReferringImage(BaseTransform):
         try:
             data = fileio.get(results['img_path'], backend_args=self.backend_args)
         except FileNotFoundError as error:
-            raise FileNotFoundError(f'{name_record(results)}: there is no such picture; check data_root and the image folder.') from error
+            raise FileNotFoundError(f'{name_record(results)}: there is no such picture; check the path, data_root and the image folder.') from error
+        except OSError as error:
+            raise OSError(f'{name_record(results)}: the picture cannot be opened ({error}); give the path of a file that can be read.') from error
         flags = COLOUR | (cv2.IMREAD_IGNORE_ORIENTATION if 'height' in results else 0)
         image = self._decode(data, flags)
         if image is None:
-            raise ValueError(f'{name_record(results)}: the file is truncated or no picture ({len(data)} bytes); fetch it again.')
+            raise ValueError(f'{name_record(results)}: the file is truncated or no picture of 8 or 16 bits ({len(data)} bytes); fetch it again.')
         return image if READS_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
     @staticmethod

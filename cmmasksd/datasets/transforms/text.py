@@ -53,7 +53,10 @@ def tokenize(text: str, token_length: int) -> np.ndarray:
 
     Raises:
         ValueError: nothing is left of the expression to read.
+        TypeError: it is no string.
     """
+    if not isinstance(text, str):
+        raise TypeError(f'an expression must be a string, got {text!r:.80}')
     words = _encode(text)
     if not words:
         raise ValueError(f'the expression {text!r} is empty: give at least one word')
@@ -111,7 +114,8 @@ class TokenizeExpressions(BaseTransform):
         token_length: L; 17 in the paper, 22 on G-Ref, at most CLIP's 77.
 
     Raises:
-        ValueError: a length out of bounds, or an expression without any word.
+        ValueError: a length out of bounds, no expression at all, or one without any word.
+        TypeError: an expression that is no string.
     """
 
     def __init__(self, token_length: int = 17) -> None:
@@ -122,8 +126,11 @@ class TokenizeExpressions(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Adds ``input_ids``."""
+        if not len(results['texts']):
+            raise ValueError(f'{name_record(results)}: there is no expression; ask for at least one.')
         try:
             results['input_ids'] = np.stack([tokenize(text, self.token_length) for text in results['texts']])
-        except ValueError as error:
-            raise ValueError(f'{name_record(results)}: {error}.') from error
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f'{name_record(results)}: {error}.') from error
         return results

@@ -25,12 +25,13 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
     Args:
         architecture: open_clip name or config. ``ViT-B-16-quickgelu``: D 768, C 512; ``ViT-L-14-quickgelu``: D 1024, C 768.
         image_size: the input's size, H and W, each a multiple of the patch.
-        out_indices: the blocks (from 0) behind the first two levels; by default 3, 7 of 12 and 7, 15 of 24.
+        out_indices: the blocks (from 0) behind the first two levels, in order; by default 3, 7 of 12 and 7, 15 of 24.
         pretrained: see :class:`~cmmasksd.models.open_clip_tower.OpenCLIPTower`.
         activation_checkpointing: recompute each block in the backward pass: less memory, about a third more time.
 
     Raises:
-        ValueError: ``image_size`` is no multiple of the patch, or the architecture is no plain ViT.
+        ValueError: ``image_size`` is no multiple of the patch, the architecture is no plain ViT, or it has no blocks of those indices (by default
+            it needs three).
     """
 
     def __init__(
@@ -55,7 +56,10 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
         use_fused_attention(self.visual)
         self.visual.set_grad_checkpointing(activation_checkpointing)
         depth = len(self.visual.transformer.resblocks)
-        self.out_indices = tuple(out_indices or (depth // 3 - 1, 2 * depth // 3 - 1))
+        self.out_indices = tuple((depth // 3 - 1, 2 * depth // 3 - 1) if out_indices is None else out_indices)
+        if len(self.out_indices) != 2 or not 0 <= self.out_indices[0] < self.out_indices[1] < depth:
+            raise ValueError(f'The first two levels come from blocks {self.out_indices}, but the image tower has {depth}, counted from 0: give '
+                             'out_indices=(i, j) with i < j, or a tower of at least three blocks.')
         self.grid_size: tuple[int, int] = self.visual.grid_size
         self.image_size = size
         self.embed_dims: int = self.visual.transformer.width
