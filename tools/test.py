@@ -4,9 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+
+
+def writable_file(path: str) -> str:
+    """An argument that names a file to write; its folder is made. Checked now, not after hours of evaluation."""
+    if Path(path).is_dir():
+        raise argparse.ArgumentTypeError(f'{path} is a folder; name a file in it')
+    writable_folder(str(Path(path).parent))
+    return path
+
+
+def writable_folder(path: str) -> str:
+    """An argument that names a folder to write to; it is made."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f'{path} cannot be made ({error.strerror}); choose another folder') from error
+    if not os.access(path, os.W_OK):
+        raise argparse.ArgumentTypeError(f'{path} cannot be written; choose another folder')
+    return path
 
 
 def parse_args() -> argparse.Namespace:
@@ -15,8 +35,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--splits', nargs='+', help="splits to evaluate (default: the config's test_cfg.splits)")
     parser.add_argument('--work-dir', help='where logs go (default: work_dirs/<config name>)')
-    parser.add_argument('--out', metavar='FILE', help='write the metrics to this JSON file')
-    parser.add_argument('--show-dir', metavar='DIR', help='write panels (image, expression, prediction, ground truth) to this folder')
+    parser.add_argument('--out', metavar='FILE', type=writable_file, help='write the metrics to this JSON file')
+    show_help = 'write panels (image, expression, prediction, ground truth) to this folder'
+    parser.add_argument('--show-dir', metavar='DIR', type=writable_folder, help=show_help)
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast, on a CPU too')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, such as model.threshold=0.5')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes are started')

@@ -42,8 +42,10 @@ class SplitTestLoop(BaseLoop):
     def run(self) -> dict[str, float]:
         """Evaluates every split; returns the metrics as ``split/metric``."""
         by_split = {}
-        for split, config in self._configs.items():
-            loop = TestLoop(self.runner, config, copy.deepcopy(self.evaluator))
+        # all data sets are read before the first is evaluated: what is wrong with the last one is said at once
+        loops = {split: TestLoop(self.runner, config, copy.deepcopy(self.evaluator)) for split, config in self._configs.items()}
+        for split in self._configs:
+            loop = loops.pop(split)
             self.dataloader = loop.dataloader
             by_split[split] = loop.run()
         self.runner.logger.info('\n' + format_table(by_split, self.paper))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
-from cmmasksd.engine import AutocastOptimWrapper, ReferringOptimWrapperConstructor
+from cmmasksd.engine import AutocastOptimWrapper, ReferringOptimWrapperConstructor, SplitTestLoop, loops
 from cmmasksd.engine.loops import format_table
 
 
@@ -47,3 +49,40 @@ def test_table_has_the_papers_row_below_ours() -> None:
         ['val (paper)', '72.18', ''],
         ['testA', '70.00', ''],
     ]
+
+
+class RecordedLoop:
+    """In the place of mmengine's TestLoop: says what is read and what is run, in order."""
+
+    said: list[str] = []
+
+    def __init__(self, runner: object, dataloader: dict, evaluator: dict) -> None:
+        self.split = dataloader['dataset']['split']
+        if self.split == 'testC':
+            raise ValueError('no split testC')
+        self.said.append(f'read {self.split}')
+        self.dataloader = dataloader
+
+    def run(self) -> dict[str, float]:
+        self.said.append(f'run {self.split}')
+        return {'mIoU': 50.0}
+
+
+def make_loop(splits: list[str], monkeypatch: pytest.MonkeyPatch) -> SplitTestLoop:
+    monkeypatch.setattr(loops, 'TestLoop', RecordedLoop)
+    monkeypatch.setattr(RecordedLoop, 'said', [])
+    monkeypatch.setattr(loops.BaseLoop, '__init__', lambda self, runner, dataloader: setattr(self, '_runner', runner))
+    runner = SimpleNamespace(logger=SimpleNamespace(info=lambda text: None))
+    return SplitTestLoop(runner, dict(dataset=dict(split='val')), dict(type='ReferringIoUMetric'), splits)
+
+
+def test_a_split_that_does_not_exist_is_said_before_any_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = make_loop(['val', 'testC'], monkeypatch)
+    with pytest.raises(ValueError, match='no split testC'):
+        loop.run()
+    assert RecordedLoop.said == ['read val']
+
+
+def test_every_split_is_evaluated_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert make_loop(['testB', 'val'], monkeypatch).run() == {'testB/mIoU': 50.0, 'val/mIoU': 50.0}
+    assert RecordedLoop.said == ['read testB', 'read val', 'run testB', 'run val']

@@ -1,0 +1,43 @@
+"""What the command lines say of arguments that cannot be, before anything long begins."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_tools.running import ROOT
+
+
+@pytest.mark.parametrize(
+    ('option', 'path', 'message'),
+    [
+        ('--out', 'file/metrics.json', r'file cannot be made \(.*\); choose another folder'),
+        ('--out', 'folder', 'folder is a folder; name a file in it'),
+        ('--show-dir', 'file', r'file cannot be made \(.*\); choose another folder'),
+        ('--show-dir', 'file/panels', 'panels cannot be made'),
+        ('--show-dir', '/proc/panels', 'panels cannot be made'),
+    ],
+)
+def test_outputs_that_cannot_be_written_are_refused_at_once(
+    option: str, path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'file').write_text('')
+    (tmp_path / 'folder').mkdir()
+    monkeypatch.setattr(sys, 'argv', ['test.py', 'config.py', 'checkpoint.pth', option, str(tmp_path / path)])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(ROOT / 'tools/test.py'), run_name='__main__')
+    said = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert re.search(message, ' '.join(said.split()))
+
+
+def test_outputs_that_can_be_written_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, panels = tmp_path / 'a' / 'b' / 'metrics.json', tmp_path / 'c' / 'panels'
+    monkeypatch.setattr(sys, 'argv', ['test.py', 'config.py', 'checkpoint.pth', '--out', str(out), '--show-dir', str(panels)])
+    args = runpy.run_path(str(ROOT / 'tools/test.py'))['parse_args']()
+    assert (args.out, args.show_dir) == (str(out), str(panels))
+    assert out.parent.is_dir() and not out.exists() and panels.is_dir()
