@@ -402,3 +402,12 @@ def test_the_command_explains_a_mistake(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(SystemExit) as error:
         main()
     assert message in f'{error.value}{capsys.readouterr().err}'
+
+
+def test_the_command_explains_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cmmasksd.datasets.refshapes.__main__ import main
+
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setattr(sys, 'argv', ['refshapes', str(tmp_path / 'file' / 'out')])
+    with pytest.raises(SystemExit, match='^Error: .*Not a directory.*file/out'):
+        main()

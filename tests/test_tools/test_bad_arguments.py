@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from cmmasksd.checkpoints import CheckpointError
 from tests.test_tools.running import ROOT
 
 
@@ -41,3 +43,10 @@ def test_outputs_that_can_be_written_are_taken(tmp_path: Path, monkeypatch: pyte
     args = runpy.run_path(str(ROOT / 'tools/test.py'))['parse_args']()
     assert (args.out, args.show_dir) == (str(out), str(panels))
     assert out.parent.is_dir() and not out.exists() and panels.is_dir()
+
+
+def test_only_a_checkpoint_of_a_training_run_is_published(tmp_path: Path) -> None:
+    torch.save({'decode_head.weight': torch.zeros(1)}, tmp_path / 'plain.pth')
+    publish = runpy.run_path(str(ROOT / 'tools/misc/publish_model.py'))['publish']
+    with pytest.raises(CheckpointError, match='plain.pth has no state_dict: give a checkpoint of a training run'):
+        publish(str(tmp_path / 'plain.pth'), str(tmp_path / 'published'))

@@ -11,9 +11,11 @@ import torch
 
 def publish(source: str, destination: str) -> Path:
     """Keeps the weights of the main branch (distillation branches vanish at inference); returns ``DST-<8 digits of SHA-256>.pth``."""
-    from cmmasksd.checkpoints import load_checkpoint_file
+    from cmmasksd.checkpoints import CheckpointError, load_checkpoint_file
 
     checkpoint = load_checkpoint_file(source)
+    if not isinstance(checkpoint.get('state_dict'), dict):
+        raise CheckpointError(f'{source} has no state_dict: give a checkpoint of a training run, such as best_mIoU_*.pth')
     weights = {name: tensor.cpu() for name, tensor in checkpoint['state_dict'].items() if not name.startswith('distillation.')}
     target = Path(destination).with_suffix('')
     target.parent.mkdir(parents=True, exist_ok=True)

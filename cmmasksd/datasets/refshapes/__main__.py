@@ -31,7 +31,7 @@ def main() -> None:
     args = parse_args()
     try:
         make_refshapes(args.out, args.num_images, args.seed, args.image_size, args.num_workers, functools.partial(print, flush=True))
-    except (ValueError, FileExistsError) as error:
+    except (ValueError, OSError) as error:  # what is there already, and a folder that cannot be made or written
         raise SystemExit(f'Error: {error}') from None
 
 
