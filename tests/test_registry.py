@@ -40,7 +40,7 @@ NAMES = {
         'VMLSD',
     ],
     'METRICS': ['ReferringIoUMetric'],
-    'HOOKS': ['AtomicCheckpointHook', 'CheckpointFirstHook', 'EpochSeedHook', 'ReferringVisualizationHook', 'StrictLoadHook'],
+    'HOOKS': ['AtomicCheckpointHook', 'CheckpointFirstHook', 'CompileHook', 'EpochSeedHook', 'ReferringVisualizationHook', 'StrictLoadHook'],
     'LOOPS': ['SplitTestLoop'],
     'OPTIM_WRAPPERS': ['AutocastOptimWrapper'],
     'OPTIM_WRAPPER_CONSTRUCTORS': ['ReferringOptimWrapperConstructor'],

@@ -67,9 +67,11 @@ def main() -> None:
     from cmmasksd.checkpoints import register_safe_loader
     from cmmasksd.distributed import autocast, prepare_launcher
     from cmmasksd.engine.disk_space import check_work_dir
+    from cmmasksd.memory import keep_freed_memory
 
     check_work_dir(cfg.work_dir)
     register_safe_loader()
+    keep_freed_memory()
     prepare_launcher(cfg, cfg.launcher)
     runner = Runner.from_cfg(cfg)
     with autocast(enabled=args.amp):

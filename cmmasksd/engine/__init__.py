@@ -2,6 +2,7 @@
 
 from cmmasksd.engine.atomic_checkpoint import AtomicCheckpointHook
 from cmmasksd.engine.batch_norm_statistics import AverageStatisticsHook
+from cmmasksd.engine.compiling import CompileHook
 from cmmasksd.engine.hooks import CheckpointFirstHook, EpochSeedHook, ReferringVisualizationHook, StrictLoadHook
 from cmmasksd.engine.loops import SplitTestLoop
 from cmmasksd.engine.missed_validation import MissedValidationHook
@@ -13,6 +14,7 @@ __all__ = [
     'AutocastOptimWrapper',
     'AverageStatisticsHook',
     'CheckpointFirstHook',
+    'CompileHook',
     'EpochSeedHook',
     'MissedValidationHook',
     'NonFiniteLossHook',

@@ -105,7 +105,18 @@ def test_print_config_resolves_bases() -> None:
     assert "type='VMLSD'" in run_tool('tools/misc/print_config.py', 'configs/cm_masksd/vit-l_refcoco+.py').stdout
 
 
-@pytest.mark.parametrize('tool', ['train.py', 'test.py', 'misc/print_config.py', 'misc/publish_model.py', 'model_converters/cris2cmmasksd.py'])
+HELPFUL = [
+    'train.py',
+    'test.py',
+    'analysis_tools/benchmark.py',
+    'analysis_tools/training_memory.py',
+    'misc/print_config.py',
+    'misc/publish_model.py',
+    'model_converters/cris2cmmasksd.py',
+]
+
+
+@pytest.mark.parametrize('tool', HELPFUL)
 def test_help_does_not_import_the_models(tool: str) -> None:
     code = f"import runpy, sys; sys.argv = ['x', '--help']\ntry: runpy.run_path('tools/{tool}', run_name='__main__')\n" \
            "except SystemExit: print('open_clip' in sys.modules, 'cmmasksd.models' in sys.modules)"

@@ -1,0 +1,108 @@
+"""Measures what a config costs: python tools/analysis_tools/benchmark.py configs/cm_masksd/vit-b_refcoco.py [--only training evaluation data]
+
+Training steps with and without the branches, evaluation with expressions grouped by image and one at a time, and the data pipeline alone. Weights are
+random and nothing is downloaded. Variants of one comparison are timed turn about in one process, and ratios are taken round by round: they hold on a
+busy machine, bare times only on the machine they were taken on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmengine.config import Config, DictAction
+
+if TYPE_CHECKING:
+    import torch
+    from benchmarking.comparing import Comparison
+
+PARTS = ('training', 'evaluation', 'data')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--only', nargs='+', choices=(*PARTS, 'validation'), default=PARTS,
+                        help='parts (default: training evaluation data); validation: as many images and expressions as RefCOCO val has, scored')
+    parser.add_argument('--batch-size', type=int, default=4, help='images of a training step (default: 4)')
+    parser.add_argument('--expressions', type=int, nargs='+', default=[1, 2, 4, 8, 16], help='per image, in evaluation (default: 1 2 4 8 16)')
+    parser.add_argument('--image-sizes', type=int, nargs='+', help='also time training steps at these square sizes (multiples of the patch)')
+    parser.add_argument('--val-images', type=int, default=1500, help='images of validation (default: 1500)')
+    parser.add_argument('--repeats', type=int, default=5, help='rounds that count (default: 5)')
+    parser.add_argument('--threads', type=int, help="threads of a CPU (default: torch's)")
+    parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1 ...')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
+    parser.add_argument('--baseline', action='store_true',
+                        help='also do the same work plainly: a pass of its own for each branch, unfused attention, float32, one expression at a time')
+    parser.add_argument('--compile', action='store_true', help='also training steps with encoder, neck and head compiled (needs a C++ compiler)')
+    parser.add_argument('--plot', action='store_true', help='draw cost against expressions and against visual tokens into --out (needs matplotlib)')
+    parser.add_argument('--out', type=Path, help='folder for benchmark.json (every sample), benchmark.txt and plots')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, such as model.expressions_per_chunk=8')
+    args = parser.parse_args()
+    if args.plot and not args.out:
+        parser.error('--plot needs --out, the folder to draw into')
+    if min(args.batch_size, args.repeats, args.val_images, *args.expressions) < 1:
+        parser.error('--batch-size, --repeats, --val-images and --expressions must be at least 1')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    import torch
+    from benchmarking import data, plots, report
+    from benchmarking.counting import NOT_COUNTED
+    from mmengine.device import get_device
+    from mmengine.registry import init_default_scope
+
+    from cmmasksd.memory import keep_freed_memory
+
+    if args.plot:
+        plots.load_pyplot()
+    keep_freed_memory()
+    init_default_scope(cfg.get('default_scope', 'cmmasksd'))
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    device = torch.device(get_device() if args.device == 'auto' else args.device)
+    machine = report.describe_machine(device)
+    tables = ['\n'.join(f'{name}: {value}' for name, value in machine.items()), NOT_COUNTED]
+    comparisons = measure(cfg, args, device)
+    for comparison in (each for part in comparisons.values() for _, each in part):
+        tables += [report.format_comparison(comparison), *report.format_baseline(comparison)]
+    pipelines = data.measure_data(cfg, args.repeats) if 'data' in args.only else {}
+    if pipelines:
+        tables.append(report.format_data(pipelines))
+    print('\n\n'.join(tables))
+    if args.out:
+        report.write_report(args.out, machine, tables, [each for part in comparisons.values() for _, each in part], pipelines)
+    if args.plot:
+        labels = {'evaluation': 'expressions per image', 'tokens': 'visual tokens'}
+        for part in sorted(labels.keys() & comparisons.keys()):
+            plots.plot_costs(args.out / f'{part}.png', labels[part], comparisons[part])
+
+
+def measure(cfg: Config, args: argparse.Namespace, device: torch.device) -> dict[str, list[tuple[int, Comparison]]]:
+    """The comparisons of each part that was asked for, with their place on a plot's horizontal axis."""
+    from benchmarking.evaluation import compare_evaluation, compare_validation
+    from benchmarking.inputs import at_size
+    from benchmarking.training import compare_training
+
+    ways = dict(amp=args.amp, baseline=args.baseline)
+    found: dict[str, list[tuple[int, Comparison]]] = {}
+    if 'training' in args.only:
+        found['training'] = [(0, compare_training(cfg, args.batch_size, device, args.repeats, compiled=args.compile, **ways))]
+    if 'evaluation' in args.only:
+        found['evaluation'] = [(count, compare_evaluation(cfg, count, device, args.repeats, **ways)) for count in args.expressions]
+    if args.image_sizes:
+        steps = [compare_training(at_size(cfg, size), args.batch_size, device, args.repeats, main_only=True, **ways) for size in args.image_sizes]
+        found['tokens'] = [(step.facts['visual_tokens'], step) for step in steps]
+    if 'validation' in args.only:
+        found['validation'] = [(0, compare_validation(cfg, args.val_images, args.batch_size, device, 1, args.amp))]
+    return found
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# All that is to be measured on a GPU: ViT-B/16 at 576 and ViT-L/14 at 532, bfloat16, training steps of 32 images and an evaluation as large as
+# RefCOCO val's (1,500 images, 10,834 expressions). Prints tables and keeps every sample; `of floor` is the model FLOP utilisation.
+#     bash tools/analysis_tools/benchmark_gpu.sh [OUT]     # OUT: folder for the results, work_dirs/benchmark_gpu by default
+#     bash tools/analysis_tools/benchmark_gpu.sh --smoke [OUT]     # the same path on any machine in a minute: the quick start's small model
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
+python=$(project_python) || exit
+find_package
+
+measure() {
+    local name=$1 config=$2
+    shift 2
+    echo "==> $name"
+    "$python" "$root/tools/analysis_tools/benchmark.py" "$root/configs/cm_masksd/$config.py" --amp --out "$out/$name" "$@"
+}
+
+if [ "${1:-}" = --smoke ]; then
+    out=${2:-$root/work_dirs/benchmark_gpu_smoke}
+    measure vit-tiny vit-tiny_refshapes --batch-size 2 --repeats 1 --expressions 2 --val-images 3 --only training evaluation validation
+    exit
+fi
+
+"$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' ||
+    fail 'benchmark_gpu.sh needs a GPU that torch can use; --smoke runs the same path without one'
+out=${1:-$root/work_dirs/benchmark_gpu}
+measure vit-b_576 vit-b_refcoco --batch-size 32 --repeats 10 --expressions 1 8 --only training evaluation validation
+measure vit-l_532 vit-l_refcoco --batch-size 32 --repeats 10 --expressions 1 8 --only training evaluation validation
+measure vit-l_532_checkpointing vit-l_refcoco --batch-size 32 --repeats 10 --only training --cfg-options \
+    model.backbone.activation_checkpointing=True model.text_encoder.activation_checkpointing=True
+measure vit-l_532_plain vit-l_refcoco --batch-size 4 --repeats 5 --expressions 8 --baseline --only training evaluation

@@ -1,0 +1,87 @@
+"""Random batches of a config's real size, and the config at another size."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+from mmseg.structures import SegDataSample
+
+from cmmasksd.structures import Letterbox
+
+SOT, EOT = 49406, 49407
+PICTURE = (480, 640)  # height and width of most of COCO's pictures
+WORDS = (1, 8)  # word tokens of an expression, at most as the token length allows
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def step_of(cfg: Config, kind: str) -> Any:
+    """The training pipeline's step of that type.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for step in cfg.train_dataloader.dataset.pipeline:
+        if step.type.rsplit('.')[-1] == kind:
+            return step
+    raise ValueError(f"{cfg.filename}: train_dataloader's pipeline has no {kind}, from which the inputs' size is read.")
+
+
+def input_size(cfg: Config) -> tuple[int, int]:
+    """(H, W) of the network's input."""
+    height, width = step_of(cfg, 'LetterboxResize').size
+    return height, width
+
+
+def at_size(cfg: Config, side: int) -> Config:
+    """A copy of the config with square inputs of another size."""
+    cfg = copy.deepcopy(cfg)
+    cfg.model.backbone.image_size = (side, side)
+    for loader in LOADERS:
+        for step in cfg[loader].dataset.pipeline if loader in cfg else ():
+            if step.type.rsplit('.')[-1] == 'LetterboxResize':
+                step.size = (side, side)
+    return cfg
+
+
+def random_batch(cfg: Config, counts: Sequence[int], training: bool, seed: int = 0) -> dict[str, Any]:
+    """What the dataloader gives: ``counts`` expressions of each image.
+
+    Masks are letterboxed floats in training; in evaluation they have the picture's own size, as the metric wants them.
+    """
+    random = torch.Generator().manual_seed(seed)
+    size, length = input_size(cfg), step_of(cfg, 'TokenizeExpressions').token_length
+    images, samples = [], []
+    for count in counts:
+        images.append(torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=random))
+        sample = SegDataSample(metainfo=dict(letterbox=Letterbox.fit(PICTURE, size), ori_shape=PICTURE, img_shape=size, img_path='random'))
+        masks = torch.zeros(count, *(size if training else PICTURE), dtype=torch.float32 if training else torch.bool)
+        masks[:, masks.shape[1] // 4 : masks.shape[1] // 2, : masks.shape[2] // 3] = 1
+        ids = torch.stack([random_ids(length, random) for _ in range(count)])
+        sample.expressions = InstanceData(texts=['random'] * count, input_ids=ids, masks=masks)
+        samples.append(sample)
+    return dict(inputs=images, data_samples=samples)
+
+
+def random_ids(length: int, random: torch.Generator) -> torch.Tensor:
+    """(L,) ids: SOT, some word tokens, EOT, padding."""
+    words = int(torch.randint(WORDS[0], min(WORDS[1], length - 2) + 1, (), generator=random))
+    ids = torch.zeros(length, dtype=torch.int64)
+    ids[0], ids[words + 1] = SOT, EOT
+    ids[1 : words + 1] = torch.randint(1, SOT, (words,), generator=random)
+    return ids
+
+
+def singles(batch: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same expressions one at a time, each with its image."""
+    parts = []
+    for image, sample in zip(batch['inputs'], batch['data_samples']):
+        for place in range(len(sample.expressions)):
+            single = sample.new()
+            single.expressions = sample.expressions[place : place + 1]
+            parts.append(dict(inputs=[image], data_samples=[single]))
+    return parts

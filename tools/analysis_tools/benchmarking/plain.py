@@ -1,0 +1,52 @@
+"""The same work done the plain way, to compare with: nothing shared, nothing fused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from cmmasksd.models.distillation.correlation import correlate, mask_tokens
+from cmmasksd.models.layers import frozen_statistics
+
+
+@contextmanager
+def plain_kernels() -> Iterator[None]:
+    """Attention as products and a softmax that write the whole matrix of scores down, in float32."""
+    with sdpa_kernel(SDPBackend.MATH), torch.autocast('cpu', enabled=False), torch.autocast('cuda', enabled=False):
+        yield
+
+
+def plain_loss(model: nn.Module, inputs: Tensor, input_ids: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    """The losses of a training step with one expression an image, each branch a whole pass of its own: both towers, neck and head.
+
+    With equal masked positions and without dropout they are those of ``ReferringSegmentor.loss``.
+
+    Args:
+        model: a ReferringSegmentor, with the branches it has.
+        inputs: normalised images (B, 3, H, W).
+        input_ids: (B, L).
+        masks: (B, 1, H, W) in [0, 1].
+    """
+    main = model.segment(inputs, input_ids)
+    target = F.interpolate(masks, size=main.logits.shape[2:], mode='nearest')
+    losses = {'loss_seg': F.binary_cross_entropy_with_logits(main.logits, target)}
+    with frozen_statistics(model.neck, model.decode_head):
+        for name, branch in model.distillation.items():
+            patches, words = model.embed_image(inputs), model.embed_text(input_ids)
+            if branch.masked_side == 'image':
+                patches = mask_tokens(patches, branch.choose(correlate(main.text.sentence, main.visual.patches)), branch.mask_token)
+            else:
+                chosen = branch.choose(correlate(main.visual.pooled, main.text.tokens), valid=main.text.word_tokens)
+                words = mask_tokens(words, chosen, branch.mask_token)
+            visual, text = model.encode_image(patches), model.encode_text(words, input_ids)
+            fused = model.fuse(model.project(visual, neck=branch.neck), text.sentence, None, neck=branch.neck)
+            logits = model.decode(fused, text, decode_head=branch.decode_head)
+            teacher = main.logits.sigmoid()
+            teacher = teacher.detach() if branch.detach_teacher else teacher
+            losses[f'loss_{name}'] = branch.loss_weight * F.binary_cross_entropy_with_logits(logits, teacher)
+    return losses

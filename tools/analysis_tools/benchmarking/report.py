@@ -1,0 +1,94 @@
+"""What was measured, as tables to read and as JSON to keep."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from prettytable import PrettyTable
+
+from .comparing import Comparison
+from .data import DataMeasurement
+from .timing import Spread
+
+PACKAGES = ('torch', 'open_clip_torch', 'onedl-mmengine', 'mmengine', 'onedl-mmsegmentation', 'mmsegmentation', 'opencv-python', 'numpy', 'cmmasksd')
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Device, versions and the command."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else _processor()
+    return dict(
+        device=name, threads=torch.get_num_threads(), python=platform.python_version(), versions=versions, command=shlex.join(['python', *sys.argv])
+    )
+
+
+def _processor() -> str:
+    lines = Path('/proc/cpuinfo').read_text().splitlines() if Path('/proc/cpuinfo').exists() else []
+    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
+    return f'CPU: {names[0]}' if names else f'CPU: {platform.processor() or platform.machine()}'
+
+
+def format_comparison(comparison: Comparison) -> str:
+    """A row a variant: milliseconds a unit, memory, FLOPs, share of the floor, and both ratios to the first variant."""
+    unit = comparison.unit
+    columns = ['', f'ms/{unit}', f'{unit}s/s', 'MB', f'GFLOP/{unit}', 'of floor', f'time / {comparison.first}', 'FLOPs']
+    table = PrettyTable(columns, align='r', title=comparison.title)
+    table.align[''] = 'l'
+    for name, one in comparison.measurements.items():
+        per_unit = one.per_unit
+        counts = f'{one.memory:.0f}', f'{one.flops / one.units / 1e9:.2f}', f'{one.share_of_floor:.2f}'
+        ratios = format_spread(comparison.time_ratio(name)), f'{comparison.flop_ratio(name):.3f}'
+        table.add_row([name, format_spread(per_unit), f'{1e3 / per_unit.median:.3g}', *counts, *ratios])
+    rates = ', '.join(f'{dtype} {Spread.of(samples).median / 1e12:.3g} TFLOP/s' for dtype, samples in comparison.rates.items())
+    facts = ''.join(f'\n{name.replace("_", " ")}: {value:.7g}' for name, value in comparison.facts.items())
+    return f'{table.get_string()}\nmatrix rate: {rates}; ratios are of samples from the same round{facts}'
+
+
+def format_baseline(comparison: Comparison) -> list[str]:
+    """A line for each variant that was also run the plain way."""
+    plain = {name: name.removesuffix(', plain') for name in comparison.measurements if name.endswith(', plain')}
+    lines = []
+    for slow, ours in plain.items():
+        for name in (ours, *(['grouped'] if 'grouped' in comparison.measurements else [])):
+            ratio, flops = comparison.time_ratio(slow, name), comparison.flop_ratio(slow, name)
+            lines.append(f'{comparison.title}: {slow} takes {format_spread(ratio)} times as long as {name}, with {flops:.2f} times the FLOPs')
+    return lines
+
+
+def format_data(measurements: dict[str, DataMeasurement]) -> str:
+    """A row a pipeline."""
+    table = PrettyTable(['pipeline', 'images/s/core', 'of floor', 'data'], align='r', title='data pipeline, one process')
+    for name, one in measurements.items():
+        table.add_row([name, f'{one.images_per_second:.0f}', format_spread(one.share_of_floor), one.source])
+    return table.get_string()
+
+
+def format_spread(spread: Spread) -> str:
+    """Median and, in brackets, quartiles."""
+    return f'{spread.median:.3g} ({spread.low:.3g} to {spread.high:.3g})'
+
+
+def write_report(folder: Path, machine: dict[str, Any], tables: Sequence[str], comparisons: Sequence[Comparison], data: dict[str, Any]) -> None:
+    """Writes ``benchmark.json``, with every sample, and ``benchmark.txt`` into the folder, which is made if missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = dict(
+        machine=machine,
+        comparisons=[dataclasses.asdict(comparison) for comparison in comparisons],
+        data={name: dataclasses.asdict(one) for name, one in data.items()},
+    )
+    (folder / 'benchmark.json').write_text(json.dumps(content, indent=1) + '\n')
+    (folder / 'benchmark.txt').write_text('\n\n'.join(tables) + '\n')

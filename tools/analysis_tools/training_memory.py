@@ -1,0 +1,43 @@
+"""Computes the memory of a training step without running it: python tools/analysis_tools/training_memory.py CONFIG --batch-sizes 4 32 [--amp]
+
+The step is traced on tensors without contents (torch's FakeTensorMode), and every tensor that would be alive is added up. Not counted: the
+allocator's rounding and fragments, workspaces of libraries, the context of a GPU, and dropout, which is off.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import Config, DictAction
+
+GIGABYTE = 1e9
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--batch-sizes', type=int, nargs='+', default=[4, 32], help='images of a step (default: 4 32)')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    from benchmarking.fake_memory import trace_step
+    from mmengine.registry import init_default_scope
+    from prettytable import PrettyTable
+
+    init_default_scope(cfg.get('default_scope', 'cmmasksd'))
+    table = PrettyTable(['batch', 'checkpointing', 'state GB', 'peak GB'], align='r', title=f'computed, {"bfloat16" if args.amp else "float32"}')
+    for batch_size in args.batch_sizes:
+        for checkpointing in (False, True):
+            state, peak = trace_step(cfg, batch_size, args.amp, checkpointing)
+            table.add_row([batch_size, 'on' if checkpointing else 'off', f'{state / GIGABYTE:.2f}', f'{peak / GIGABYTE:.2f}'])
+    print(f'{table}\nstate: weights, gradients and moments of Adam; peak: all that is alive at the worst moment of forward, backward and update')
+
+
+if __name__ == '__main__':
+    main()
