@@ -89,13 +89,13 @@ class Annotations:
     counts: dict[str, tuple[int, int, int]]
 
 
-def count_splits(refs: Iterable[Ref]) -> dict[str, tuple[int, int, int]]:
-    """Refs, images and sentences of each split, in order of first appearance."""
-    groups: dict[str, list[Ref]] = {}
-    for ref in refs:
-        groups.setdefault(ref.split, []).append(ref)
+def count_splits(refs: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int, int]]:
+    """Refs, images and sentences of each split, in order of first appearance, from (split, image id, number of sentences) of each ref."""
+    groups: dict[str, list[tuple[int, int]]] = {}
+    for split, image_id, sentences in refs:
+        groups.setdefault(split, []).append((image_id, sentences))
     return {
-        split: (len(group), len({ref.image_id for ref in group}), sum(len(ref.sentences) for ref in group)) for split, group in groups.items()
+        split: (len(group), len({image_id for image_id, _ in group}), sum(sentences for _, sentences in group)) for split, group in groups.items()
     }
 
 

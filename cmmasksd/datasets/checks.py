@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,13 +16,18 @@ class ReferError(ValueError):
     """Annotations that cannot be used as they are; the message names the file, the record and the mend."""
 
 
+ErrorHandler = Callable[[str, ReferError], None]  # what is done with the error of a place, a file and record
+
+
 @contextmanager
-def located(place: str) -> Iterator[None]:
-    """Puts ``place``, a file and record, before the message of a ReferError raised inside."""
+def located(place: str, on_error: ErrorHandler | None = None) -> Iterator[None]:
+    """Puts ``place``, a file and record, before the message of a ReferError raised inside; with a handler, gives both to it and goes on."""
     try:
         yield
     except ReferError as error:
-        raise ReferError(f'{place}: {error}') from None
+        if on_error is None:
+            raise ReferError(f'{place}: {error}') from None
+        on_error(place, error)
 
 
 def read_field(record: Any, key: str, kind: type) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from .checks import ReferError, check_file_name, check_image_size, located, read_field, read_name
+from .checks import ErrorHandler, ReferError, check_file_name, check_image_size, located, read_field, read_name
 from .segmentation import Segmentation, clean_segmentation
 
 
@@ -18,6 +18,7 @@ class Instances:
         path: the file.
         image_ids: the pictures that are wanted.
         ann_ids: the annotations that are wanted.
+        on_error: is given the errors of single records, which are then left out; by default the first one is raised.
 
     Attributes:
         dropped: how many degenerate polygon parts each annotation lost, by its id; only of those asked for by ``segmentation``.
@@ -26,8 +27,9 @@ class Instances:
         ReferError: no JSON, no such lists, records without an id, a wanted id that is there twice.
     """
 
-    def __init__(self, path: Path, image_ids: Container[int], ann_ids: Container[int]) -> None:
+    def __init__(self, path: Path, image_ids: Container[int], ann_ids: Container[int], on_error: ErrorHandler | None = None) -> None:
         self.path = path
+        self._on_error = on_error
         content = _read_json(path, ann_ids)
         self._images = self._pick(content, 'images', image_ids)
         self._annotations = self._pick(content, 'annotations', ann_ids)
@@ -74,12 +76,16 @@ class Instances:
         picked: dict[int, dict[str, Any]] = {}
         for index, record in enumerate(records):
             if not isinstance(record, dict) or type(record.get('id')) is not int:
-                raise ReferError(f'{self.path}, {section}[{index}]: a dict with a whole number as id is expected')
-            if record['id'] in wanted:
-                if record['id'] in picked:
-                    raise ReferError(f'{self.path}, {section}[{index}]: id {record["id"]} is there twice; keep one of the two')
+                self._refuse(section, index, 'a dict with a whole number as id is expected')
+            elif record['id'] in picked:
+                self._refuse(section, index, f'id {record["id"]} is there twice; keep one of the two')
+            elif record['id'] in wanted:
                 picked[record['id']] = record
         return picked
+
+    def _refuse(self, section: str, index: int, reason: str) -> None:
+        with located(f'{self.path}, {section}[{index}]', self._on_error):
+            raise ReferError(reason)
 
 
 def _read_json(path: Path, ann_ids: Container[int]) -> dict[str, Any]:

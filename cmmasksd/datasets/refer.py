@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .annotations import Annotations, Image, Ref, ReferData, ReferWarning, Sentence, count_splits, no_split
-from .checks import MAX_SENTENCE_CHARACTERS, ReferError, is_blank, is_text, located, read_field, read_name
+from .checks import MAX_SENTENCE_CHARACTERS, ErrorHandler, ReferError, is_blank, is_text, located, read_field, read_name
 from .collector import paused_collector
 from .converted import read_converted, source_paths
 from .instances import Instances
@@ -88,7 +88,7 @@ def read_annotations(folder: Path, split_by: str, split: str | None = None) -> A
         split: the refs of this split only.
     """
     refs_path, instances_path = find_annotations(folder, split_by)
-    records = _read_records(refs_path)
+    records = read_records(refs_path)
     instances = Instances(instances_path, {record['image_id'] for record in records}, {record['ann_id'] for record in records})
     refs, pictures = [], {}
     for record in records:
@@ -100,7 +100,8 @@ def read_annotations(folder: Path, split_by: str, split: str | None = None) -> A
     if not refs:
         raise ReferError(f'{folder} holds no ref that can be used: all name pictures that are known to be broken')
     kept = tuple(ref for ref in refs if split in (None, ref.split))
-    return Annotations(kept, pictures, instances.dropped, count_splits(refs))
+    counts = count_splits((ref.split, ref.image_id, len(ref.sentences)) for ref in refs)
+    return Annotations(kept, pictures, instances.dropped, counts)
 
 
 def find_annotations(folder: Path, split_by: str) -> tuple[Path, Path]:
@@ -116,8 +117,17 @@ def find_annotations(folder: Path, split_by: str) -> tuple[Path, Path]:
     raise ReferError(f'{" and ".join(missing)} not found ({hint}); check data_root, dataset and split_by')
 
 
-def _read_records(path: Path) -> list[dict[str, Any]]:
-    """The pickle's refs, each with its ids, its split and a list of sentences."""
+def read_records(path: Path, on_error: ErrorHandler | None = None) -> list[dict[str, Any]]:
+    """The pickle's refs, each with its ids, its split and a list of sentences.
+
+    Args:
+        path: the refs file.
+        on_error: is given the errors of single refs, which are then left out; by default the first one is raised.
+
+    Raises:
+        ReferError: a file without refs, or with more than its size allows.
+        UnsafePickleError: the file is not plain data, or broken.
+    """
     size = path.stat().st_size
     if size == 0:
         raise ReferError(f'{path} is empty; get it anew')
@@ -127,16 +137,18 @@ def _read_records(path: Path) -> list[dict[str, Any]]:
     seen: set[int] = set()
     # Shared references let a small pickle hold endlessly many sentences; an honest one spends bytes on each.
     budget = size // _MIN_SENTENCE_BYTES
+    checked = []
     for index, record in enumerate(records):
-        with located(f'{path}, record {index}'):
+        with located(f'{path}, record {index}', on_error):
             _check_record(record)
             if record['ref_id'] in seen:
                 raise ReferError(f'ref_id {record["ref_id"]} is there twice; give each ref an id of its own')
+            seen.add(record['ref_id'])
+            checked.append(record)
             budget -= len(record['sentences'])
-            if budget < 0:
-                raise ReferError('there are more sentences than the size of the file allows: its records repeat one another')
-        seen.add(record['ref_id'])
-    return records
+        if budget < 0:
+            raise ReferError(f'{path}, record {index}: there are more sentences than the size of the file allows: its records repeat one another')
+    return checked
 
 
 def _check_record(record: Any) -> None:
@@ -150,13 +162,14 @@ def _check_record(record: Any) -> None:
 
 
 def _make_ref(record: dict[str, Any], instances: Instances) -> Ref:
-    sentences = tuple(_make_sentence(sentence) for sentence in record['sentences'])
+    sentences = tuple(make_sentence(sentence) for sentence in record['sentences'])
     segmentation = instances.segmentation(record['ann_id'], record['image_id'])
     ids = (record['ref_id'], record['ann_id'], record['image_id'], record['category_id'])
     return Ref(*ids, record['split'], sentences, segmentation)
 
 
-def _make_sentence(record: Any) -> Sentence:
+def make_sentence(record: Any) -> Sentence:
+    """One sentence of a ref's record; raises ReferError where it cannot be read."""
     sent_id = read_field(record, 'sent_id', int)
     for key in ('sent', 'raw'):
         text = read_field(record, key, str)
@@ -170,15 +183,19 @@ def _make_sentence(record: Any) -> Sentence:
 def _make_images(annotations: Annotations, root: Path, dataset: str) -> dict[int, Image]:
     pictures = annotations.pictures
     first_name = next(iter(pictures.values()))[0]
-    folder = str(_find_images(root, dataset, first_name))
+    folder = str(find_images(root, dataset, first_name))
     return {
         image_id: Image(image_id, os.path.join(folder, pictures[image_id][0]), *pictures[image_id][1:])
         for image_id in dict.fromkeys(ref.image_id for ref in annotations.refs)
     }
 
 
-def _find_images(root: Path, dataset: str, first_name: str) -> Path:
-    """The usual folder that holds the first picture; if none does, the first one that exists (a missing picture is named when opened)."""
+def find_images(root: Path, dataset: str, first_name: str) -> Path:
+    """The usual folder that holds the first picture; if none does, the first one that exists (a missing picture is named when opened).
+
+    Raises:
+        ReferError: none of the usual folders exists.
+    """
     folders = [root / folder for folder in (REFCLEF_FOLDERS if dataset == 'refclef' else IMAGE_FOLDERS)]
     existing = [folder for folder in folders if folder.is_dir()]
     if not existing:
@@ -198,10 +215,16 @@ def _warn_of_dropped_parts(dropped: dict[int, int], path: Path) -> None:
 
 
 def _warn_of_counts(counts: dict[str, tuple[int, int, int]], dataset: str, split_by: str, path: Path) -> None:
+    differences = compare_counts(counts, dataset, split_by)
+    if differences:
+        warnings.warn(f'{path} is not the published set: {"; ".join(differences)}', ReferWarning, stacklevel=3)
+
+
+def compare_counts(counts: dict[str, tuple[int, int, int]], dataset: str, split_by: str) -> list[str]:
+    """What ``count_splits`` gave and what was published, in words, wherever they differ."""
     differences = []
     for split, published in PUBLISHED_COUNTS.get((dataset, split_by), {}).items():
         for what, number, expected in zip(('refs', 'images', 'sentences'), counts.get(split, (0, 0, 0)), published, strict=True):
             if expected is not None and number != expected:
                 differences.append(f'{split} has {number} {what}, published are {expected}')
-    if differences:
-        warnings.warn(f'{path} is not the published set: {"; ".join(differences)}', ReferWarning, stacklevel=3)
+    return differences
