@@ -1,0 +1,66 @@
+"""Looks at sentences as CLIP's tokenizer reads them: nothing left, cut, said twice, said of two objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from cmmasksd.datasets.transforms.text import clip_tokenizer
+
+from .annotations import CheckedRef, CheckedSet, name_some
+from .report import Kind, Report
+
+NO_TOKENS = Kind('no-tokens', 'error', "sentences of which CLIP's tokenizer leaves nothing")
+AMBIGUOUS = Kind('ambiguous-sentence', 'warning', 'sentences that are said of several objects of one picture')
+REPEATED = Kind('repeated-sentence', 'info', 'refs that say the same sentence twice')
+_MAX_SHOWN = 80  # characters
+
+Tokens = tuple[int, ...]
+
+
+def check_sentences(checked: CheckedSet, sentence_field: str, token_lengths: Sequence[int], report: Report) -> None:
+    """Tokenizes every sentence once.
+
+    Two sentences are the same if their tokens are: case and spaces tell the model nothing.
+
+    Args:
+        checked: the set.
+        sentence_field: ``sent`` or ``raw``, whichever is to be trained on.
+        token_lengths: L of the models in question, SOT and EOT included; longer sentences are cut to it.
+        report: gets what is found.
+    """
+    encode = lru_cache(maxsize=2**16)(clip_tokenizer().encode)
+    cuts = [(length, Kind(f'cut-at-{length}', 'info', f'sentences that are cut to {length} tokens')) for length in token_lengths]
+    said: dict[tuple[int, Tokens], list[CheckedRef]] = {}
+    for ref in checked.refs:
+        tokens_of_ref: set[Tokens] = set()
+        for sentence in ref.sentences:
+            text = getattr(sentence, sentence_field)
+            place, ids = f'{checked.refs_path}, ref {ref.ref_id}', dict(ref_id=ref.ref_id, sent_id=sentence.sent_id)
+            tokens = tuple(encode(text))
+            if not tokens:
+                message = f"CLIP's tokenizer leaves nothing of sentence {sentence.sent_id}, {_show(text)}; leave it out or write it anew"
+                report.add(NO_TOKENS, place, message, **ids)
+                continue
+            for length, kind in cuts:
+                if len(tokens) > length - 2:
+                    report.add(kind, place, f'sentence {sentence.sent_id} has {len(tokens) + 2} tokens: {_show(text)}', **ids)
+            if tokens in tokens_of_ref:
+                report.add(REPEATED, place, f'sentence {sentence.sent_id} says again what another one says: {_show(text)}', **ids)
+            else:
+                said.setdefault((ref.image_id, tokens), []).append(ref)
+            tokens_of_ref.add(tokens)
+    _report_ambiguous(said, checked, report)
+
+
+def _report_ambiguous(said: dict[tuple[int, Tokens], list[CheckedRef]], checked: CheckedSet, report: Report) -> None:
+    """Refs that share an annotation mean the same object, so they may say the same."""
+    for (image_id, tokens), refs in said.items():
+        if len({ref.ann_id for ref in refs}) > 1:
+            named = name_some([ref.ref_id for ref in refs])
+            message = f'{_show(clip_tokenizer().decode(tokens).strip())} is said of different objects, by refs {named}; no model can tell them apart'
+            report.add(AMBIGUOUS, f'{checked.refs_path}, image {image_id}', message, image_id=image_id)
+
+
+def _show(text: str) -> str:
+    return repr(text if len(text) <= _MAX_SHOWN else f'{text[:_MAX_SHOWN]}...')
