@@ -20,7 +20,7 @@ from .report import Kind, Report
 from .sentences import check_sentences
 
 COUNTS = Kind('published-counts', 'warning', 'numbers that differ from the published ones')
-DEAF = Kind('damage-unseen', 'info', 'checks that could not be made')
+DEAF = Kind('damage-unseen', 'warning', 'checks that could not be made')
 
 
 def check_refer(
@@ -50,16 +50,18 @@ def check_refer(
     """
     root = Path(root).expanduser()
     report = Report(str(root), dataset, split_by)
-    checked = check_annotations(root, dataset, split_by, report)
-    if checked is None:
-        return report
-    _check_counts(checked, report)
-    check_sentences(checked, sentence_field, token_lengths, report)
-    check_overlap_within(checked, report)
-    if across:
-        check_overlap_across(checked, root, dataset, split_by, report)
+    console = Console(stderr=True, quiet=not show_progress)
+    with console.status('Checking the annotations'):
+        checked = check_annotations(root, dataset, split_by, report)
+        if checked is None:
+            return report
+        _check_counts(checked, report)
+        check_sentences(checked, sentence_field, token_lengths, report)
+        check_overlap_within(checked, report)
+        if across:
+            check_overlap_across(checked, root, dataset, split_by, report)
     if images:
-        _check_images(_list_images(checked, root, report), (os.cpu_count() or 1) if jobs is None else jobs, show_progress, report)
+        _check_images(_list_images(checked, root, report), (os.cpu_count() or 1) if jobs is None else jobs, console, report)
     return report
 
 
@@ -82,10 +84,9 @@ def _list_images(checked: CheckedSet, root: Path, report: Report) -> list[Image]
     return [Image(image_id, path, *checked.pictures[image_id][1:]) for image_id, path in paths.items()]
 
 
-def _check_images(images: list[Image], jobs: int, show_progress: bool, report: Report) -> None:
+def _check_images(images: list[Image], jobs: int, console: Console, report: Report) -> None:
     results = examine_all(images, min(jobs, len(images)))
-    console = Console(stderr=True)
-    for image, problems in track(results, 'Decoding pictures', len(images), console=console, transient=True, disable=not show_progress):
+    for image, problems in track(results, 'Decoding pictures', len(images), console=console, transient=True, disable=console.quiet):
         report.images_decoded += 1
         for kind, message in problems:
             report.add(kind, image.path, message, image_id=image.image_id)

@@ -55,7 +55,7 @@ def examine(image: Image) -> list[Problem]:
     height, width, orientation = header or (image.height, image.width, 1)
     if status.st_size > MAX_FILE_BYTES or height * width > MAX_IMAGE_PIXELS:
         return [(UNREADABLE, f'{status.st_size} bytes of {height} x {width} pixels (height x width) are more than is read; fetch the picture again')]
-    problems = []
+    problems: list[Problem] = []
     if (height, width) != (image.height, image.width):
         problems.append((WRONG_SIZE, _describe_size(height, width, image)))
     if orientation not in (None, 1):

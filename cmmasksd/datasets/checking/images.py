@@ -1,16 +1,18 @@
-"""Looks at all pictures in worker processes: a bounded number of tasks at a time, results in order, a crash or Ctrl-C ends nothing but itself."""
+"""Looks at all pictures in worker processes: few tasks at a time, results in order; a picture that crashes its process is found and named."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import forkserver, resource_tracker
+from typing import Any
 
 from cmmasksd.datasets.refer import Image
 
@@ -48,10 +50,10 @@ def _examine_together(chunks: deque[Sequence[Image]], jobs: int, examine: Examin
     """Takes each chunk away once its results are there."""
     with _pool(jobs) as pool:
         upcoming = iter(tuple(chunks))
-        waiting = deque(pool.submit(_examine_chunk, chunk, examine) for chunk in islice(upcoming, jobs * _WAITING))
+        waiting = deque(_submit(pool, _examine_chunk, chunk, examine) for chunk in islice(upcoming, jobs * _WAITING))
         while waiting:
             results = waiting.popleft().result()
-            waiting.extend(pool.submit(_examine_chunk, chunk, examine) for chunk in islice(upcoming, 1))
+            waiting.extend(_submit(pool, _examine_chunk, chunk, examine) for chunk in islice(upcoming, 1))
             yield from zip(chunks.popleft(), results, strict=True)
 
 
@@ -61,7 +63,7 @@ def _examine_apart(images: deque[Image], examine: Examine) -> Iterator[Result]:
         try:
             with _pool(1) as pool:
                 while images:
-                    problems = pool.submit(examine, images[0]).result()
+                    problems = _submit(pool, examine, images[0]).result()
                     yield images.popleft(), problems
         except BrokenProcessPool:
             reason = 'the process that decoded it crashed or ran out of memory; fetch the picture again, or use fewer jobs'
@@ -76,23 +78,42 @@ def _examine_chunk(images: Sequence[Image], examine: Examine) -> list[list[Probl
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Workers forked from a clean process that has imported what they need: a fork of this one, which may have threads, could hang."""
     _start_server()
-    context = multiprocessing.get_context('forkserver')
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context('forkserver'), initializer=_leave_interrupts_to_the_parent)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
+def _submit(pool: ProcessPoolExecutor, task: Callable, *arguments: Any) -> Future:
+    with _interrupts_held():  # it may start a process
+        return pool.submit(task, *arguments)
+
+
 def _start_server() -> None:
-    """Starts the process that workers are forked from with Ctrl-C blocked: it is told to all processes, but only the parent can answer it."""
+    """Starts the process that workers are forked from with Ctrl-C blocked: a terminal sends it to all processes, but only the parent answers it."""
     forkserver.set_forkserver_preload(_PRELOADED)
-    resource_tracker.ensure_running()  # the server would start it, and that unblocks the signal
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with _interrupts_held():
+        resource_tracker.ensure_running()  # the server would start it, and that unblocks the signal
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         forkserver.ensure_running()
-    finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Puts Ctrl-C off until the end: in the middle of starting a process it would leave one behind that is half made."""
+    if threading.current_thread() is not threading.main_thread():  # which alone gets KeyboardInterrupt
+        yield
+        return
+    came: list[int] = []
+    earlier = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _leave_interrupts_to_the_parent() -> None:
