@@ -9,8 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from cmmasksd.datasets.annotations import count_splits
 from cmmasksd.datasets.checks import ReferError
-from cmmasksd.datasets.refer import Image, compare_counts, count_splits, find_images
+from cmmasksd.datasets.refer import Image, compare_counts, find_images
 
 from .annotations import FILE, CheckedSet, check_annotations
 from .decoding import hears_damage
