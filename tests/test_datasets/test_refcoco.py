@@ -247,7 +247,7 @@ def test_two_sets_concatenate(tmp_path):
     root = write_set(tmp_path)
     write_set(tmp_path, 'otherset', 'umd')
     sets = [
-        dict(type='cmmasksd.RefCOCODataset', data_root=root, dataset=name, split_by=split_by, pipeline=DRAWING)
+        dict(type='cmmasksd.RefCOCODataset', data_root=root, dataset=name, split_by=split_by, serialize_data=False, pipeline=DRAWING)
         for name, split_by in (('toyset', 'unc'), ('otherset', 'umd'))
     ]
     joined = DATASETS.build(dict(type='ConcatDataset', datasets=sets))
