@@ -134,8 +134,10 @@ def test_a_rank_that_dies_ends_the_job_within_a_minute(options: list[str], tmp_p
                 time.sleep(0.05)
             ranks = children(job.pid)
             assert len(ranks) == 2, (tmp_path / 'output').read_text()[-3000:]
+            killed = time.monotonic()
             os.kill(ranks[1], signal.SIGKILL)
             code = job.wait(timeout=MINUTE)
+            print(f'The job ended {time.monotonic() - killed:.1f} s after one of its processes was killed.')
         finally:
             job.kill()
     said = (tmp_path / 'output').read_text()
