@@ -264,7 +264,7 @@ def comparison():
 
 def test_tables_say_what_was_measured(comparison):
     text = report.format_comparison(comparison)
-    for part in ('2e+03 (2e+03 to 2e+03)', '0.5 (0.5 to 0.5)', '1 TFLOP/s', 'pixels: 5'):
+    for part in ('2000 (2000 to 2000)', '0.5 (0.5 to 0.5)', '1 TFLOP/s', 'pixels: 5'):
         assert part in text
     lines = report.format_baseline(comparison)
     assert len(lines) == 2 and '2 (2 to 2) times as long as one at a time' in lines[0] and '4 (4 to 4) times as long as grouped' in lines[1]

@@ -109,7 +109,7 @@ HELPFUL = [
     'train.py',
     'test.py',
     'analysis_tools/benchmark.py',
-    'analysis_tools/training_memory.py',
+    'analysis_tools/trace_training.py',
     'misc/print_config.py',
     'misc/publish_model.py',
     'model_converters/cris2cmmasksd.py',

@@ -15,7 +15,7 @@ NOT_COUNTED = (
     "resizing, adding up the projector's shifted maps, losses and the optimiser are not counted. Fused attention counts 2 products forward and 5 "
     'backward, for it computes the scores again.'
 )
-MATRIX_SIZE = {'cpu': 2048, 'cuda': 8192}
+MATRIX_SIZE = {'cpu': 1536, 'cuda': 8192}
 
 
 def count_flops(work: Work) -> int:

@@ -52,7 +52,7 @@ def format_comparison(comparison: Comparison) -> str:
         per_unit = one.per_unit
         counts = f'{one.memory:.0f}', f'{one.flops / one.units / 1e9:.2f}', f'{one.share_of_floor:.2f}'
         ratios = format_spread(comparison.time_ratio(name)), f'{comparison.flop_ratio(name):.3f}'
-        table.add_row([name, format_spread(per_unit), f'{1e3 / per_unit.median:.3g}', *counts, *ratios])
+        table.add_row([name, format_spread(per_unit), _number(1e3 / per_unit.median), *counts, *ratios])
     rates = ', '.join(f'{dtype} {Spread.of(samples).median / 1e12:.3g} TFLOP/s' for dtype, samples in comparison.rates.items())
     facts = ''.join(f'\n{name.replace("_", " ")}: {value:.7g}' for name, value in comparison.facts.items())
     return f'{table.get_string()}\nmatrix rate: {rates}; ratios are of samples from the same round{facts}'
@@ -79,7 +79,11 @@ def format_data(measurements: dict[str, DataMeasurement]) -> str:
 
 def format_spread(spread: Spread) -> str:
     """Median and, in brackets, quartiles."""
-    return f'{spread.median:.3g} ({spread.low:.3g} to {spread.high:.3g})'
+    return f'{_number(spread.median)} ({_number(spread.low)} to {_number(spread.high)})'
+
+
+def _number(value: float) -> str:
+    return f'{value:.0f}' if value >= 1000 else f'{value:.3g}'
 
 
 def write_report(folder: Path, machine: dict[str, Any], tables: Sequence[str], comparisons: Sequence[Comparison], data: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
-"""Computes the memory of a training step without running it: python tools/analysis_tools/training_memory.py CONFIG --batch-sizes 4 32 [--amp]
+"""Computes memory and FLOPs of a training step without running it: python tools/analysis_tools/trace_training.py CONFIG --batch-sizes 4 32 [--amp]
 
 The step is traced on tensors without contents (torch's FakeTensorMode), and every tensor that would be alive is added up. Not counted: the
-allocator's rounding and fragments, workspaces of libraries, the context of a GPU, and dropout, which is off.
+allocator's rounding and fragments, workspaces of libraries, the context of a GPU, and dropout, which is off. For the main branch alone add
+--cfg-options model.distillation=[].
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 import argparse
 
 from mmengine.config import Config, DictAction
-
-GIGABYTE = 1e9
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,16 +25,18 @@ def main() -> None:
     args = parse_args()
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
-    from benchmarking.fake_memory import trace_step
+    from benchmarking.tracing import trace_step
     from mmengine.registry import init_default_scope
     from prettytable import PrettyTable
 
     init_default_scope(cfg.get('default_scope', 'cmmasksd'))
-    table = PrettyTable(['batch', 'checkpointing', 'state GB', 'peak GB'], align='r', title=f'computed, {"bfloat16" if args.amp else "float32"}')
+    columns = ['batch', 'checkpointing', 'state GB', 'peak GB', 'GFLOP/image']
+    table = PrettyTable(columns, align='r', title=f'computed, {"bfloat16" if args.amp else "float32"}')
     for batch_size in args.batch_sizes:
         for checkpointing in (False, True):
-            state, peak = trace_step(cfg, batch_size, args.amp, checkpointing)
-            table.add_row([batch_size, 'on' if checkpointing else 'off', f'{state / GIGABYTE:.2f}', f'{peak / GIGABYTE:.2f}'])
+            step = trace_step(cfg, batch_size, args.amp, checkpointing)
+            sizes = [f'{size / 1e9:.2f}' for size in (step.state, step.peak, step.flops / batch_size)]
+            table.add_row([batch_size, 'on' if checkpointing else 'off', *sizes])
     print(f'{table}\nstate: weights, gradients and moments of Adam; peak: all that is alive at the worst moment of forward, backward and update')
 
 

@@ -1,0 +1,58 @@
+"""Memory and FLOPs of a training step, computed by tracing it on tensors without contents."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from mmengine.config import Config
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker
+
+from cmmasksd.registry import MODELS
+
+from .counting import count_flops
+from .inputs import input_size, step_of
+
+
+@dataclass(frozen=True)
+class TracedStep:
+    """Bytes of weights, gradients and Adam's moments; bytes of all that is alive at the worst moment; FLOPs."""
+
+    state: int
+    peak: int
+    flops: int
+
+
+def trace_step(cfg: Config, batch_size: int, amp: bool, checkpointing: bool) -> TracedStep:
+    """Traces a step, with one expression an image, after a first one that makes Adam's moments.
+
+    Dropout is off: the kernels traced are those of a CPU, which would do it without fused attention; a GPU need not.
+    """
+    cfg = copy.deepcopy(cfg)
+    cfg.model.decode_head.dropout = 0.0
+    for tower in (cfg.model.backbone, cfg.model.text_encoder):
+        tower.activation_checkpointing = checkpointing
+    size = input_size(cfg)
+    with FakeTensorMode():
+        model = MODELS.build(cfg.model).train()
+        optimiser = torch.optim.Adam(model.parameters())
+        inputs, masks = (torch.empty(batch_size, channels, *size) for channels in (3, 1))
+        ids = torch.empty(batch_size, step_of(cfg, 'TokenizeExpressions').token_length, dtype=torch.int64)
+
+        def step() -> None:
+            with torch.autocast('cpu', torch.bfloat16, enabled=amp):
+                losses = model(inputs, ids, masks=masks, mode='loss')
+            sum(losses.values()).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+
+        flops = count_flops(step)
+        tracker = MemTracker()
+        tracker.track_external(model, optimiser, inputs, ids, masks)
+        with tracker:
+            step()
+        peak = tracker.get_tracker_snapshot('peak')[torch.device('cpu')]['Total']
+        trained = sum(parameter.numel() for parameter in model.parameters())
+    return TracedStep(4 * 4 * trained, peak, flops)
