@@ -50,9 +50,19 @@ def test_errors_give_code_1_and_warnings_do_not(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_with_workers_as_a_user_runs_it(refshapes_root: Path) -> None:
-    done = run_tool(TOOL, refshapes_root, '--dataset', 'refshapes', '--split-by', 'unc')
-    assert ' 0 errors' in done.stdout and '100 pictures decoded' in done.stdout
+def test_workers_find_what_one_process_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    make_refshapes(tmp_path, num_images=60, seed=3)
+    first, second, third, *_ = sorted((tmp_path / 'images/train2014').iterdir())
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:900])
+    third.write_bytes(third.read_bytes()[:2000] + b'\xff\xd9')
+    options = [tmp_path, '--dataset', 'refshapes', '--split-by', 'unc', '--jobs']
+    texts = []
+    for jobs in (2, 0):
+        assert run_here(monkeypatch, *options, jobs) == 1
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] and '60 pictures decoded' in texts[0]
+    assert all(name in texts[0] for name in ('missing: 1', 'cannot be decoded: 1', 'damage in the middle: 1'))
 
 
 @pytest.mark.parametrize(
