@@ -32,9 +32,10 @@ def plain_loss(model: nn.Module, inputs: Tensor, input_ids: Tensor, masks: Tenso
         input_ids: (B, L).
         masks: (B, 1, H, W) in [0, 1].
     """
-    main = model.segment(inputs, input_ids)
-    target = F.interpolate(masks, size=main.logits.shape[2:], mode='nearest')
-    losses = {'loss_seg': F.binary_cross_entropy_with_logits(main.logits, target)}
+    main = model.encode(inputs, input_ids)
+    main_logits = model.segment(main)
+    target = F.interpolate(masks, size=main_logits.shape[2:], mode='nearest')
+    losses = {'loss_seg': F.binary_cross_entropy_with_logits(main_logits, target)}
     with frozen_statistics(model.neck, model.decode_head):
         for name, branch in model.distillation.items():
             patches, words = model.embed_image(inputs), model.embed_text(input_ids)
@@ -46,7 +47,5 @@ def plain_loss(model: nn.Module, inputs: Tensor, input_ids: Tensor, masks: Tenso
             visual, text = model.encode_image(patches), model.encode_text(words, input_ids)
             fused = model.fuse(model.project(visual, neck=branch.neck), text.sentence, None, neck=branch.neck)
             logits = model.decode(fused, text, decode_head=branch.decode_head)
-            teacher = main.logits.sigmoid()
-            teacher = teacher.detach() if branch.detach_teacher else teacher
-            losses[f'loss_{name}'] = branch.loss_weight * F.binary_cross_entropy_with_logits(logits, teacher)
+            losses[f'loss_{name}'] = branch.loss(logits, main_logits)
     return losses
