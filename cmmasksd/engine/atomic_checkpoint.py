@@ -27,6 +27,8 @@ class AtomicCheckpointHook(CheckpointHook):
         FileWriteError: a checkpoint could not be written; those before it are intact.
     """
 
+    file_backend: Any  # mmengine sets it in before_train
+
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         if not isinstance(self.file_backend, LocalBackend):

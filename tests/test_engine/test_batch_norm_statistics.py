@@ -32,12 +32,13 @@ def average(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_three_processes_agree_on_the_mean(tmp_path: Path) -> None:
-    run_ranks(average, 3, tmp_path, tmp_path)
-    alone = [dict(make_model(rank).named_buffers()) for rank in range(3)]
-    averaged = [torch.load(tmp_path / f'buffers_{rank}') for rank in range(3)]
+def test_seven_processes_agree_on_the_mean(tmp_path: Path) -> None:
+    """With fewer than six, means in float32 would do."""
+    run_ranks(average, 7, tmp_path, tmp_path)
+    alone = [dict(make_model(rank).named_buffers()) for rank in range(7)]
+    averaged = [torch.load(tmp_path / f'buffers_{rank}') for rank in range(7)]
     for name in alone[0]:
-        assert torch.equal(averaged[0][name], averaged[1][name]) and torch.equal(averaged[0][name], averaged[2][name])
+        assert all(torch.equal(buffers[name], averaged[0][name]) for buffers in averaged)
         mean = torch.stack([buffers[name].double() for buffers in alone]).mean(0)
         torch.testing.assert_close(averaged[0][name].double(), mean, rtol=1e-6, atol=0)
     assert not torch.equal(alone[0]['1.running_mean'], alone[1]['1.running_mean'])
