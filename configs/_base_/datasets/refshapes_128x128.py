@@ -19,18 +19,14 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=16,
-    num_workers=1,
-    persistent_workers=True,
-    collate_fn=dict(type='cmmasksd.collate_in_one_block'),
+    num_workers=0,  # these pictures are small: on two cores a worker takes more from the model than it saves
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(**dataset, split='train', pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=16,
-    num_workers=1,
-    persistent_workers=True,
-    collate_fn=dict(type='cmmasksd.collate_in_one_block'),
+    num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(**dataset, split='val', test_mode=True, pipeline=test_pipeline),
 )
