@@ -54,11 +54,9 @@ def test_the_script_for_gpus_asks_for_one() -> None:
 
 @pytest.mark.slow
 def test_memory_and_flops_are_computed_without_running_the_step() -> None:
-    done = run_tool('tools/analysis_tools/trace_training.py', CONFIG, '--batch-sizes', 8, 32, '--amp')
+    done = run_tool('tools/analysis_tools/trace_training.py', CONFIG, '--batch-sizes', 16, '--amp')
     cells = [[cell.strip() for cell in line.split('|')[1:-1]] for line in done.stdout.splitlines()]
-    rows = [(int(row[0]), row[1], *map(float, row[2:])) for row in cells if len(row) == 5 and row[1] in ('on', 'off')]
-    assert [row[:2] for row in rows] == [(8, 'off'), (8, 'on'), (32, 'off'), (32, 'on')]
-    assert len({state for _, _, state, _, _ in rows}) == 1
-    peaks = [peak for _, _, _, peak, _ in rows]
-    assert rows[0][2] < peaks[1] < peaks[0] < peaks[3] < peaks[2]
-    assert rows[1][4] > rows[0][4] == rows[2][4] > 1  # recomputing costs; an image costs the same in any batch
+    off, on = [row for row in cells if len(row) == 5 and row[1] in ('on', 'off')]
+    assert off[:2] == ['16', 'off'] and on[:2] == ['16', 'on'] and off[2] == on[2]
+    assert float(on[2]) < float(on[3]) < float(off[3])
+    assert float(on[4]) > float(off[4]) > 1  # recomputing costs

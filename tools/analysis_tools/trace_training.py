@@ -37,7 +37,7 @@ def main() -> None:
             step = trace_step(cfg, batch_size, args.amp, checkpointing)
             sizes = [f'{size / 1e9:.2f}' for size in (step.state, step.peak, step.flops / batch_size)]
             table.add_row([batch_size, 'on' if checkpointing else 'off', *sizes])
-    print(f'{table}\nstate: weights, gradients and moments of Adam; peak: all that is alive at the worst moment of forward, backward and update')
+    print(f'{table}\nstate: weights, gradients and moments of Adam; peak: all that is alive at the worst moment of forward and backward')
 
 
 if __name__ == '__main__':

@@ -15,6 +15,8 @@ from cmmasksd.registry import MODELS
 from .counting import count_flops
 from .inputs import input_size, step_of
 
+BYTES = 4  # of a float32
+
 
 @dataclass(frozen=True)
 class TracedStep:
@@ -26,7 +28,7 @@ class TracedStep:
 
 
 def trace_step(cfg: Config, batch_size: int, amp: bool, checkpointing: bool) -> TracedStep:
-    """Traces a step, with one expression an image, after a first one that makes Adam's moments.
+    """Traces forward and backward, with one expression an image; Adam's moments, which only lie there meanwhile, are added.
 
     Dropout is off: the kernels traced are those of a CPU, which would do it without fused attention; a GPU need not.
     """
@@ -37,7 +39,6 @@ def trace_step(cfg: Config, batch_size: int, amp: bool, checkpointing: bool) -> 
     size = input_size(cfg)
     with FakeTensorMode():
         model = MODELS.build(cfg.model).train()
-        optimiser = torch.optim.Adam(model.parameters())
         inputs, masks = (torch.empty(batch_size, channels, *size) for channels in (3, 1))
         ids = torch.empty(batch_size, step_of(cfg, 'TokenizeExpressions').token_length, dtype=torch.int64)
 
@@ -45,14 +46,11 @@ def trace_step(cfg: Config, batch_size: int, amp: bool, checkpointing: bool) -> 
             with torch.autocast('cpu', torch.bfloat16, enabled=amp):
                 losses = model(inputs, ids, masks=masks, mode='loss')
             sum(losses.values()).backward()
-            optimiser.step()
-            optimiser.zero_grad()
 
-        flops = count_flops(step)
         tracker = MemTracker()
-        tracker.track_external(model, optimiser, inputs, ids, masks)
+        tracker.track_external(model, inputs, ids, masks)
         with tracker:
-            step()
-        peak = tracker.get_tracker_snapshot('peak')[torch.device('cpu')]['Total']
-        trained = sum(parameter.numel() for parameter in model.parameters())
-    return TracedStep(4 * 4 * trained, peak, flops)
+            flops = count_flops(step)
+    trained = sum(parameter.numel() for parameter in model.parameters())
+    peak = tracker.get_tracker_snapshot('peak')[torch.device('cpu')]['Total']
+    return TracedStep(BYTES * 4 * trained, peak + BYTES * 2 * trained, flops)
