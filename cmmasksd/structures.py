@@ -68,9 +68,9 @@ class Letterbox:
     def fit(cls, original: tuple[int, int], size: tuple[int, int]) -> Letterbox:
         """The largest centred placement of ``original`` in ``size`` that keeps the aspect ratio (rounded size, floored corner)."""
         scale = min(size[0] / original[0], size[1] / original[1])
-        scaled = tuple(min(limit, max(1, round(length * scale))) for length, limit in zip(original, size))
-        offset = tuple((outer - inner) // 2 for outer, inner in zip(size, scaled))
-        return cls(tuple(original), scaled, offset, tuple(size))
+        height, width = (min(limit, max(1, round(length * scale))) for length, limit in zip(original, size))
+        offset = (size[0] - height) // 2, (size[1] - width) // 2
+        return cls((original[0], original[1]), (height, width), offset, (size[0], size[1]))
 
     def __deepcopy__(self, memo: dict) -> Letterbox:
         """Itself, being frozen: mmengine deep-copies the metadata of every sample more than once."""

@@ -89,7 +89,7 @@ class ReferringInferencer:
             OSError: a path that cannot be opened.
         """
         if not isinstance(image, (list, tuple)):
-            return [self._segment(image, _as_texts(expressions))]
+            return [self._segment(image, _as_texts(expressions))]  # type: ignore[arg-type]  # whatever is no expression is refused there
         if isinstance(expressions, str) or not hasattr(expressions, '__len__') or len(expressions) != len(image):
             raise ValueError(f'{len(image)} images need a list of {len(image)} expressions (or lists of expressions).')
         asked = [_as_texts(each) for each in expressions]  # all are looked at before the first image is
@@ -137,7 +137,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 def _as_texts(expressions: Expressions) -> list[str]:
     """One expression or several as a list."""
     listed = not isinstance(expressions, (str, bytes, Mapping)) and isinstance(expressions, Iterable)
-    texts = list(expressions) if listed else [expressions]
+    texts: list[Any] = list(expressions) if listed else [expressions]
     if not texts:
         raise ValueError('Ask for at least one expression.')
     for text in texts:

@@ -75,7 +75,7 @@ def check_free_space(hook: CheckpointHook, runner: Runner) -> None:
 
 def weight_bytes(model: nn.Module) -> int:
     """Bytes of the model's ``state_dict``."""
-    model = model.module if is_model_wrapper(model) else model
+    model = model.module if is_model_wrapper(model) else model  # type: ignore[assignment]
     return sum(_bytes(tensor) for tensor in model.state_dict().values())
 
 

@@ -36,7 +36,7 @@ class ReferringOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        model = model.module if is_model_wrapper(model) else model
+        model = model.module if is_model_wrapper(model) else model  # type: ignore[assignment]
         config: dict[str, Any] = {**self.optim_wrapper_cfg}
         config.setdefault('type', 'OptimWrapper')
         optimizer: dict[str, Any] = {**self.optimizer_cfg}
@@ -46,7 +46,8 @@ class ReferringOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def parameter_groups(self, model: nn.Module, lr: float, head_lr_mult: float) -> list[dict[str, Any]]:
         """The trainable parameters of towers and head; each group is left out where it is empty."""
-        towers, head = [], []
+        towers: list[nn.Parameter] = []
+        head: list[nn.Parameter] = []
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 (towers if name.startswith(('backbone.', 'text_encoder.')) else head).append(parameter)

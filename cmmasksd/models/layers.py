@@ -40,7 +40,7 @@ class BatchNorm(_BatchNorm):
 
     def _normalise(self, input: Tensor) -> Tensor:
         if input.device.type != 'cpu' and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            return nn.SyncBatchNorm.forward(self, input)
+            return nn.SyncBatchNorm.forward(self, input)  # type: ignore[arg-type]  # it needs no more than a batch norm has
         if self.training and input.numel() == input.shape[1]:
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps)
         return super().forward(input)
@@ -79,12 +79,13 @@ def joint_statistics(branches: int, *modules: nn.Module) -> Iterator[None]:
     foreign = {type(norm).__name__ for norm in norms if not isinstance(norm, BatchNorm)}
     if foreign:
         raise ValueError(f'{", ".join(sorted(foreign))} would mix the statistics of the branches: give the segmentor joint_branches=False.')
-    for norm in norms:
+    ours = [norm for norm in norms if isinstance(norm, BatchNorm)]
+    for norm in ours:
         norm.branches = branches
     try:
         yield
     finally:
-        for norm in norms:
+        for norm in ours:
             norm.branches = 1
 
 

@@ -123,7 +123,9 @@ class _Walk:
 
     def report_degenerate_polygons(self) -> None:
         """The parts that the reader dropped from annotations that can be used otherwise."""
-        for ann_id, parts in (self.instances.dropped if self.instances else {}).items():
+        if self.instances is None:
+            return
+        for ann_id, parts in self.instances.dropped.items():
             place = f'{self.instances.path}, annotation {ann_id}'
             self.report.add(DEGENERATE, place, f'{parts} of its polygon parts enclose nothing and are dropped', ann_id=ann_id)
 

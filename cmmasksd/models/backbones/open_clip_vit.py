@@ -80,8 +80,8 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
         x = visual.ln_pre(x + visual.positional_embedding.to(x.dtype))
         x, shallow = visual.transformer.forward_intermediates(x, indices=list(self.out_indices))
         joint = visual.ln_post(x) @ visual.proj  # (B, 1 + N, C)
-        levels = tuple(self._to_map(level[:, 1:]) for level in (*shallow, joint))
-        return VisualFeatures(levels=levels, patches=joint[:, 1:], pooled=joint[:, 0])
+        level3, level4, level5 = (self._to_map(level[:, 1:]) for level in (*shallow, joint))
+        return VisualFeatures(levels=(level3, level4, level5), patches=joint[:, 1:], pooled=joint[:, 0])
 
     def forward(self, images: Tensor) -> VisualFeatures:
         """``encode_image(embed_image(images))``."""

@@ -62,7 +62,11 @@ class MaskedSelfDistillation(BaseModule):
 
     def forward(self, segmentor: nn.Module, main: MainBranch) -> Tensor:
         """The branch by itself: logits (E, 1, 4h, 4w), float32."""
-        return segmentor.segment(self.student(segmentor, main), neck=self.neck, decode_head=self.decode_head)
+        return self.segment(segmentor, self.student(segmentor, main))
+
+    def segment(self, segmentor: nn.Module, student: BranchFeatures) -> Tensor:
+        """Fuses and decodes by the branch's own neck and head, or by the segmentor's: logits (E, 1, 4h, 4w), float32."""
+        return segmentor.segment(student, neck=self.neck, decode_head=self.decode_head)
 
     def loss(self, logits: Tensor, main_logits: Tensor) -> Tensor:
         """lambda * BCE(logits, sigmoid(M_seg)) (Eq. 9), both (E, 1, 4h, 4w): a scalar."""

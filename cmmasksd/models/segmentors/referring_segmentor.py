@@ -118,11 +118,11 @@ class ReferringSegmentor(BaseModel):
         """
         if mode == 'tensor':
             return self.segment(self.encode(inputs, input_ids, image_index))
-        if mode == 'loss':
+        if mode == 'loss' and masks is not None:
             return self.loss(inputs, input_ids, image_index, masks)
-        if mode == 'predict':
+        if mode == 'predict' and data_samples is not None:
             return self.predict(inputs, input_ids, image_index, data_samples)
-        raise ValueError(f"mode is 'loss', 'predict' or 'tensor', got '{mode}'.")
+        raise ValueError(f"mode is 'loss' (with masks), 'predict' (with data_samples) or 'tensor', got '{mode}'.")
 
     def encode(self, inputs: Tensor, input_ids: Tensor, image_index: Tensor | None = None) -> MainBranch:
         """The main branch up to the neck (Eq. 1), with what the distillation branches start from."""
@@ -155,7 +155,7 @@ class ReferringSegmentor(BaseModel):
         target = F.interpolate(masks, size=main_logits.shape[2:], mode='nearest')
         losses = {'loss_seg': F.binary_cross_entropy_with_logits(main_logits, target)}
         for name, branch in self.distillation.items():
-            own = logits[name] if branch.shared else self.segment(students[name], branch.neck, branch.decode_head)
+            own = logits[name] if branch.shared else branch.segment(self, students[name])
             losses[f'loss_{name}'] = branch.loss(own, main_logits)
         return losses
 
@@ -176,7 +176,7 @@ class ReferringSegmentor(BaseModel):
             images, counts = image_index[chunk].unique_consecutive(return_counts=True)
             for image, image_maps in zip(images.tolist(), maps.split(counts.tolist())):
                 probabilities[image].append(data_samples[image].letterbox.undo(image_maps))
-        for sample, maps in zip(data_samples, probabilities):
-            stacked = torch.cat(maps)
+        for sample, parts in zip(data_samples, probabilities):
+            stacked = torch.cat(parts)
             sample.predictions = InstanceData(masks=stacked > self.threshold, probabilities=stacked)
         return data_samples
