@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import copy
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmengine.config import Config
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.distributed._tools.mem_tracker import MemTracker
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakIdKeyDictionary
 
 from cmmasksd.registry import MODELS
 
@@ -25,6 +31,38 @@ class TracedStep:
     state: int
     peak: int
     flops: int
+
+
+class LiveBytes(TorchDispatchMode):
+    """Adds up the storages that operations make, until they are freed: ``peak`` is the most that was alive at once.
+
+    torch's own MemTracker also tells which module a tensor belongs to, which takes it minutes on a large model.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._known = WeakIdKeyDictionary()
+
+    def __torch_dispatch__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        results = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(results):
+            if isinstance(tensor, Tensor):
+                self.add(tensor)
+        return results
+
+    def add(self, tensor: Tensor) -> None:
+        """Counts the tensor's storage, once."""
+        storage = tensor.untyped_storage()
+        if storage in self._known:
+            return
+        self._known[storage] = True
+        self.live += storage.nbytes()
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._free, storage.nbytes())
+
+    def _free(self, size: int) -> None:
+        self.live -= size
 
 
 def trace_step(cfg: Config, batch_size: int, amp: bool, checkpointing: bool) -> TracedStep:
@@ -47,10 +85,9 @@ def trace_step(cfg: Config, batch_size: int, amp: bool, checkpointing: bool) -> 
                 losses = model(inputs, ids, masks=masks, mode='loss')
             sum(losses.values()).backward()
 
-        tracker = MemTracker()
-        tracker.track_external(model, inputs, ids, masks)
-        with tracker:
+        with LiveBytes() as memory:
+            for tensor in (*model.parameters(), *model.buffers(), inputs, masks, ids):
+                memory.add(tensor)
             flops = count_flops(step)
     trained = sum(parameter.numel() for parameter in model.parameters())
-    peak = tracker.get_tracker_snapshot('peak')[torch.device('cpu')]['Total']
-    return TracedStep(BYTES * 4 * trained, peak + BYTES * 2 * trained, flops)
+    return TracedStep(BYTES * 4 * trained, memory.peak + BYTES * 2 * trained, flops)
