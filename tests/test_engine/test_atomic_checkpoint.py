@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -136,33 +137,34 @@ def test_another_resumed_part_goes_on_with_the_best_score(tmp_path: Path) -> Non
     assert [name for name in names(tmp_path) if name.startswith('best')] == ['best_mIoU_epoch_3.pth']
 
 
-@pytest.fixture
-def small_disk() -> Iterator[Callable[[int], None]]:
-    """``small_disk(bytes)``: from then on the kernel refuses to write a file beyond that size."""
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """Within the block the kernel refuses to write a file beyond that many bytes: pytest's own log too, so let nothing but the write stand there."""
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_write_that_the_disk_refuses_leaves_what_was_there(tmp_path: Path, small_disk: Callable[[int], None]) -> None:
+def test_a_write_that_the_disk_refuses_leaves_what_was_there(tmp_path: Path) -> None:
     backend, file = AtomicLocalBackend(), tmp_path / 'epoch_1.pth'
     backend.put(b'first', file)
-    small_disk(1000)
-    with pytest.raises(FileWriteError) as caught:
+    with pytest.raises(FileWriteError) as caught, small_disk(1000):
         backend.put(b'x' * 5000, file)
     assert file.read_bytes() == b'first' and names(tmp_path) == ['epoch_1.pth']
     for words in (str(file), 'File too large', '5,000 bytes', 'free in its folder', '--resume'):
         assert words in str(caught.value)
 
 
-def test_a_disk_that_fills_up_leaves_the_last_and_the_best(tmp_path: Path, small_disk: Callable[[int], None]) -> None:
+def test_a_disk_that_fills_up_leaves_the_last_and_the_best(tmp_path: Path) -> None:
     runner = make_runner(tmp_path)
     hook = make_hook(runner)
     run_epoch(hook, runner, 1.0)
     before = names(tmp_path)
-    small_disk(3)
-    with pytest.raises(FileWriteError):
+    with pytest.raises(FileWriteError), small_disk(3):
         run_epoch(hook, runner, 2.0)
     assert names(tmp_path) == before
     assert find_latest_checkpoint(str(tmp_path)) == str(tmp_path / 'epoch_1.pth')
