@@ -38,6 +38,12 @@ def prepare_launcher(cfg: Config, launcher: str) -> None:
     cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', **{**wrapper, 'device_ids': None})
 
 
+def leave_process_group() -> None:
+    """Ends this process's part in the group, if there is one: call it last. Left to the interpreter's end, torch's threads may abort the process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def _adopt_ranks(launcher: str) -> None:
     """Translates the launcher's variables to those that torch reads."""
     for target, source in zip(RANK_VARIABLES['pytorch'], RANK_VARIABLES[launcher]):

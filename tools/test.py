@@ -65,7 +65,7 @@ def main() -> None:
     from mmengine.runner import Runner
 
     from cmmasksd.checkpoints import register_safe_loader
-    from cmmasksd.distributed import autocast, prepare_launcher
+    from cmmasksd.distributed import autocast, leave_process_group, prepare_launcher
     from cmmasksd.engine.disk_space import check_work_dir
     from cmmasksd.memory import keep_freed_memory
 
@@ -79,6 +79,7 @@ def main() -> None:
     if args.out and is_main_process():
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps(metrics, indent=2) + '\n')
+    leave_process_group()
 
 
 if __name__ == '__main__':

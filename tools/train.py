@@ -55,7 +55,7 @@ def main() -> None:
     from mmengine.runner import Runner
 
     from cmmasksd.checkpoints import register_safe_loader
-    from cmmasksd.distributed import prepare_launcher
+    from cmmasksd.distributed import leave_process_group, prepare_launcher
     from cmmasksd.engine.disk_space import check_work_dir
     from cmmasksd.memory import keep_freed_memory
 
@@ -66,6 +66,7 @@ def main() -> None:
     runner = Runner.from_cfg(cfg)
     warn_of_batch_size(runner)
     runner.train()
+    leave_process_group()
 
 
 if __name__ == '__main__':
