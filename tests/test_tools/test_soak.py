@@ -43,5 +43,5 @@ def test_memory_and_open_files_stay_flat(tmp_path: Path) -> None:
     each = found['each'][WARM_UP:]
     assert len(each) == STEPS - WARM_UP and each[-1]['step'] == STEPS and each[0]['memory'] > 2**27
     assert {sample['files'] for sample in each} == {each[0]['files']}
-    # the median, which a single growth does not move
-    assert np.median(np.diff([sample['memory'] for sample in each])) < LEAK
+    # a leak adds to every step, so even the lower quartile of the growths rises, which those that come and go do not move
+    assert np.quantile(np.diff([sample['memory'] for sample in each]), 0.25) < LEAK
