@@ -1,4 +1,4 @@
-"""Layers that several components share: batch norm of a branch, fused attention, CRIS's convolution block."""
+"""Layers that several components share: batch norm of a branch, fused attention."""
 
 from __future__ import annotations
 
@@ -87,14 +87,6 @@ def joint_statistics(branches: int, *modules: nn.Module) -> Iterator[None]:
     finally:
         for norm in ours:
             norm.branches = 1
-
-
-class ConvBNReLU(nn.Sequential):
-    """Convolution without bias that keeps the size, batch norm, ReLU (CRIS's ``conv_layer``)."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
-        convolution = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
-        super().__init__(convolution, BatchNorm(out_channels), nn.ReLU(inplace=True))
 
 
 class MultiheadAttention(nn.MultiheadAttention):

@@ -262,7 +262,7 @@ def test_joint_branches_equal_separate_passes(tiny_model, make_batch, branches, 
 
 def test_foreign_batch_norms_are_not_mixed(tiny_model, make_batch):
     model = tiny_model().train()
-    model.decode_head.projector.upsample[1][1] = torch.nn.BatchNorm2d(16)
+    model.decode_head.projector.upsample[0][1] = torch.nn.BatchNorm2d(16)
     inputs, ids, index, masks = preprocess(model, make_batch((1, 1)))
     with pytest.raises(ValueError, match='BatchNorm2d would mix .* joint_branches=False'):
         model(inputs, ids, index, masks, mode='loss')

@@ -5,7 +5,8 @@ import torch
 from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
-from cmmasksd.models.layers import BatchNorm, ConvBNReLU, MultiheadAttention, frozen_statistics, joint_statistics, use_fused_attention
+from cmmasksd.models.convolutions import ConvBNReLU
+from cmmasksd.models.layers import BatchNorm, MultiheadAttention, frozen_statistics, joint_statistics, use_fused_attention
 
 # --- attention --------------------------------------------------------------------------------------------------------------------------------
 
@@ -208,11 +209,3 @@ def test_joint_statistics_refuse_foreign_norms_and_change_nothing_in_evaluation(
         torch.testing.assert_close(norm(x), nn.functional.batch_norm(x, norm.running_mean, norm.running_var))
     with pytest.raises(ValueError, match='BatchNorm2d would mix'), joint_statistics(2, nn.Sequential(nn.BatchNorm2d(4))):
         pass
-
-
-@pytest.mark.parametrize('kernel_size', [1, 3])
-def test_conv_block_keeps_the_size(kernel_size):
-    block = ConvBNReLU(3, 4, kernel_size)
-    out = block(torch.randn(2, 3, 5, 7))
-    assert out.shape == (2, 4, 5, 7) and out.min() >= 0
-    assert block[0].bias is None

@@ -66,9 +66,9 @@ def grid_table(channels: int, height: int, width: int) -> Tensor:
 def reference_projector(projector: nn.Module, features: Tensor, sentence: Tensor) -> Tensor:
     """CRIS's way: a 1x1 convolution over the pixels, then one grouped convolution with a kernel per expression."""
     count, half = len(features), features.shape[1] // 2
-    for step in (1, 3):
+    for block in projector.upsample:
         features = F.interpolate(features, scale_factor=2, mode='bilinear', align_corners=False)
-        features = projector.upsample[step](features)
+        features = nn.Sequential(*block)(features)
     pixels = F.conv2d(features, projector.mix.weight[:, :, None, None], projector.mix.bias)
     numbers = projector.kernel(sentence)
     kernels, biases = numbers[:, :-1].reshape(count, half, 3, 3), numbers[:, -1]

@@ -23,8 +23,8 @@ NAMES = {
     r'neck\.f3_cat': 'neck.merge3',
     r'neck\.f4_proj([345])': r'neck.query\1',
     r'neck\.aggr': 'neck.aggregate',
-    r'neck\.coordconv\.0\.conv1': 'neck.coordinates.0',
-    r'neck\.coordconv\.1': 'neck.coordinates.1',
+    r'neck\.coordconv\.0\.conv1': 'neck.coordinates',
+    r'neck\.coordconv\.1': 'neck.output',
     r'decoder\.norm': 'decode_head.norm',
     r'decoder\.layers\.(\d+)\.self_attn_norm': r'decode_head.layers.\1.self_attention_norm',
     r'decoder\.layers\.(\d+)\.cross_attn_norm': r'decode_head.layers.\1.cross_attention_norm',
@@ -33,7 +33,8 @@ NAMES = {
     r'decoder\.layers\.(\d+)\.ffn': r'decode_head.layers.\1.feedforward',
     r'decoder\.layers\.(\d+)\.norm([123])': r'decode_head.layers.\1.norm\2',
     r'proj\.vis\.4': 'decode_head.projector.mix',
-    r'proj\.vis': 'decode_head.projector.upsample',
+    r'proj\.vis\.1': 'decode_head.projector.upsample.0',
+    r'proj\.vis\.3': 'decode_head.projector.upsample.1',
     r'proj\.txt': 'decode_head.projector.kernel',
 }
 

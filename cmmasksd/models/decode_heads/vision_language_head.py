@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from cmmasksd.models.layers import ConvBNReLU, MultiheadAttention
+from cmmasksd.models.convolutions import UpsampleConvBNReLU
+from cmmasksd.models.layers import MultiheadAttention
 from cmmasksd.registry import MODELS
 
 
@@ -102,12 +103,7 @@ class Projector(nn.Module):
         super().__init__()
         half = channels // 2
         self.kernel_size = kernel_size
-        self.upsample = nn.Sequential(
-            nn.Upsample(scale_factor=2, mode='bilinear'),
-            ConvBNReLU(channels, channels, 3),
-            nn.Upsample(scale_factor=2, mode='bilinear'),
-            ConvBNReLU(channels, half, 3),
-        )
+        self.upsample = nn.Sequential(UpsampleConvBNReLU(channels, channels), UpsampleConvBNReLU(channels, half))
         self.mix = nn.Linear(half, half)
         self.kernel = nn.Linear(text_channels, half * kernel_size**2 + 1)
 

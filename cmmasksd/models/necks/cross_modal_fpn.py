@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from cmmasksd.models.layers import BatchNorm, ConvBNReLU
+from cmmasksd.models.convolutions import ConcatConvBNReLU, ConvBNReLU, resize_like
+from cmmasksd.models.layers import BatchNorm
 from cmmasksd.registry import MODELS
 from cmmasksd.structures import gather_images
 
@@ -47,13 +48,14 @@ class CrossModalFPN(BaseModule):
         self.project5 = ConvBNReLU(in5, out5, 1)
         self.text_projection = nn.Sequential(nn.Linear(text_channels, out5, bias=False), BatchNorm(out5), nn.ReLU(inplace=True))
         self.norm5 = nn.Sequential(BatchNorm(out5), nn.ReLU(inplace=True))
-        self.merge4 = ConvBNReLU(out4 + out5, out4, 1)
-        self.merge3 = ConvBNReLU(out3 + out4, out4, 1)
+        self.merge4 = ConcatConvBNReLU((out4, out5), out4, 1)
+        self.merge3 = ConcatConvBNReLU((out3, out4), out4, 1)
         self.query3 = ConvBNReLU(out4, out4, 3)
         self.query4 = ConvBNReLU(out4, out4, 3)
         self.query5 = ConvBNReLU(out5, out4, 3)
-        self.aggregate = ConvBNReLU(3 * out4, out4, 1)
-        self.coordinates = nn.Sequential(ConvBNReLU(out4 + 2, out4, 3), ConvBNReLU(out4, out4, 3))
+        self.aggregate = ConcatConvBNReLU((out4, out4, out4), out4, 1)
+        self.coordinates = ConcatConvBNReLU((out4, 2), out4, 3)
+        self.output = ConvBNReLU(out4, out4, 3)
 
     def project(self, levels: tuple[Tensor, Tensor, Tensor]) -> Projected:
         """What depends on the image alone.
@@ -62,12 +64,12 @@ class CrossModalFPN(BaseModule):
             levels: three maps (B, C_l, h_l, w_l), shallow to deep.
 
         Returns:
-            levels 3 and 4 (B, C_3, h, w), (B, C_4, h, w) on the output's grid, and level 5 (B, C_5, h/2, w/2).
+            the parts of levels 3 and 4 in their merging with deeper ones (B, C_4, h, w), and level 5 (B, C_5, h/2, w/2).
         """
-        level3 = self.project3(self.upsample(levels[0]))
+        level3 = F.avg_pool2d(self.project3(self.upsample(levels[0])), 2)
         level4 = self.project4(levels[1])
         level5 = self.project5(self.downsample(levels[2]))
-        return resize_like(F.avg_pool2d(level3, 2), level4), level4, level5
+        return self.merge3.convolve(0, resize_like(level3, level4)), self.merge4.convolve(0, level4), level5
 
     def fuse(self, projected: Projected, sentence: Tensor, image_index: Tensor | None = None) -> Tensor:
         """Fuses E sentences with the images they speak of.
@@ -80,29 +82,22 @@ class CrossModalFPN(BaseModule):
         Returns:
             fused (E, C_4, h, w).
         """
-        level3, level4, level5 = (gather_images(level, image_index) for level in projected)
+        part3, part4, level5 = (gather_images(level, image_index) for level in projected)
         fused5 = self.norm5(level5 * self.text_projection(sentence)[..., None, None])
-        fused4 = self.merge4(torch.cat([level4, resize_like(fused5, level4)], dim=1))
-        fused3 = self.merge3(torch.cat([level3, fused4], dim=1))
-        queries = [self.query3(fused3), self.query4(fused4), resize_like(self.query5(fused5), fused4)]
-        return self.coordinates(append_coordinates(self.aggregate(torch.cat(queries, dim=1))))
+        fused4 = self.merge4(part4, self.merge4.convolve(1, fused5))
+        fused3 = self.merge3(part3, self.merge3.convolve(1, fused4))
+        queries = self.query3(fused3), self.query4(fused4), self.query5(fused5)
+        fused = self.aggregate(*(self.aggregate.convolve(place, query) for place, query in enumerate(queries)))
+        return self.output(self.coordinates(self.coordinates.convolve(0, fused), self.coordinates.convolve(1, coordinates_like(fused))))
 
     def forward(self, levels: tuple[Tensor, Tensor, Tensor], sentence: Tensor, image_index: Tensor | None = None) -> Tensor:
         """``fuse(project(levels), sentence, image_index)``."""
         return self.fuse(self.project(levels), sentence, image_index)
 
 
-def resize_like(features: Tensor, other: Tensor) -> Tensor:
-    """Resizes (B, C, ...) bilinearly to the grid of ``other``; on even grids this is CRIS's x2."""
-    if features.shape[-2:] == other.shape[-2:]:
-        return features
-    return F.interpolate(features, size=other.shape[-2:], mode='bilinear', align_corners=False)
-
-
-def append_coordinates(features: Tensor) -> Tensor:
-    """Appends two channels, x and y from -1 to 1, to (E, C, h, w) (CoordConv)."""
-    count, _, height, width = features.shape
+def coordinates_like(features: Tensor) -> Tensor:
+    """Two channels (1, 2, h, w) for maps (E, C, h, w): x and y of every pixel, from -1 to 1 (CoordConv)."""
+    height, width = features.shape[-2:]
     x = torch.linspace(-1, 1, width, device=features.device, dtype=features.dtype).expand(height, width)
     y = torch.linspace(-1, 1, height, device=features.device, dtype=features.dtype)[:, None].expand(height, width)
-    coordinates = torch.stack([x, y]).expand(count, 2, height, width)
-    return torch.cat([features, coordinates.contiguous(memory_format=torch.channels_last)], dim=1)  # one odd layout would cost all theirs
+    return torch.stack([x, y])[None].contiguous(memory_format=torch.channels_last)  # one odd layout would cost all their own

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from cmmasksd.models.convolutions import UpsampleConvBNReLU
 from cmmasksd.models.distillation.correlation import correlate, mask_tokens
 from cmmasksd.models.layers import frozen_statistics
 
 
 @contextmanager
 def plain_kernels() -> Iterator[None]:
-    """Attention as products and a softmax that write the whole matrix of scores down, in float32."""
-    with sdpa_kernel(SDPBackend.MATH), torch.autocast('cpu', enabled=False), torch.autocast('cuda', enabled=False):
+    """Attention that writes the whole matrix of scores down, maps that are enlarged before they are convolved, all in float32."""
+    with (
+        sdpa_kernel(SDPBackend.MATH),
+        torch.autocast('cpu', enabled=False),
+        torch.autocast('cuda', enabled=False),
+        patch.object(UpsampleConvBNReLU, 'forward', _enlarge_and_convolve),
+    ):
         yield
+
+
+def _enlarge_and_convolve(block: UpsampleConvBNReLU, features: Tensor) -> Tensor:
+    enlarged = F.interpolate(features, scale_factor=2, mode='bilinear', align_corners=False)
+    return nn.Sequential.forward(block, enlarged)
 
 
 def plain_loss(model: nn.Module, inputs: Tensor, input_ids: Tensor, masks: Tensor) -> dict[str, Tensor]:
