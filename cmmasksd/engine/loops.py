@@ -34,8 +34,9 @@ class SplitTestLoop(BaseLoop):
     ) -> None:
         if not splits:
             raise ValueError('SplitTestLoop needs at least one split, such as test_cfg.splits = [\'val\'].')
-        self._configs = {split: self._of_split(dataloader, split) for split in splits}
-        super().__init__(runner, self._configs[splits[0]])
+        self._dataloaders = {split: self._of_split(dataloader, split) for split in splits}
+        super().__init__(runner, self._dataloaders[splits[0]])
+        self._dataloaders[splits[0]] = self.dataloader  # built already, its annotations read
         self.evaluator = evaluator
         self.paper = paper or {}
 
@@ -43,8 +44,8 @@ class SplitTestLoop(BaseLoop):
         """Evaluates every split; returns the metrics as ``split/metric``."""
         by_split = {}
         # all data sets are read before the first is evaluated: what is wrong with the last one is said at once
-        loops = {split: TestLoop(self.runner, config, copy.deepcopy(self.evaluator)) for split, config in self._configs.items()}
-        for split in self._configs:
+        loops = {split: TestLoop(self.runner, loader, copy.deepcopy(self.evaluator)) for split, loader in self._dataloaders.items()}
+        for split in self._dataloaders:
             loop = loops.pop(split)
             self.dataloader = loop.dataloader
             by_split[split] = loop.run()
