@@ -12,8 +12,8 @@ from .expressions import DIRECTIONS, Corner, Description, Expression, Extreme, R
 from .viewing import Thing, View
 
 KINDS_OF_SPLIT = {
-    'train': {'attribute': 0.7, 'position': 0.18, 'relation': 0.12},
-    'val': {'attribute': 0.7, 'position': 0.18, 'relation': 0.12},
+    'train': {'attribute': 0.5, 'position': 0.3, 'relation': 0.2},
+    'val': {'attribute': 0.5, 'position': 0.3, 'relation': 0.2},
     'testA': {'attribute': 1.0},
     'testB': {'position': 0.5, 'relation': 0.5},
 }  # split -> how often each kind of expression is tried
