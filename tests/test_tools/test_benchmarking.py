@@ -286,9 +286,10 @@ def test_every_sample_is_kept(comparison, tmp_path):
     assert '0.5 (0.5 to 0.5)' in (tmp_path / 'new/benchmark.txt').read_text()
 
 
-def test_plots_are_drawn(comparison, tmp_path):
+@pytest.mark.parametrize('paired', [True, False])
+def test_plots_are_drawn(comparison, paired, tmp_path):
     pytest.importorskip('matplotlib')
-    plots.plot_costs(tmp_path / 'plot.png', 'expressions per image', [(1, comparison), (4, comparison)])
+    plots.plot_costs(tmp_path / 'plot.png', 'expressions per image', [(1, comparison), (4, comparison)], paired)
     assert (tmp_path / 'plot.png').stat().st_size > 5000
 
 

@@ -81,7 +81,7 @@ def main() -> None:
     if args.plot:
         labels = {'evaluation': 'expressions per image', 'tokens': 'visual tokens'}
         for part in sorted(labels.keys() & comparisons.keys()):
-            plots.plot_costs(args.out / f'{part}.png', labels[part], comparisons[part])
+            plots.plot_costs(args.out / f'{part}.png', labels[part], comparisons[part], paired=part == 'evaluation')
 
 
 def measure(cfg: Config, args: argparse.Namespace, device: torch.device) -> dict[str, list[tuple[int, Comparison]]]:
