@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 MAX_FILE_BYTES = 128 * 2**20
 MAX_OPCODES = 2**25  # each makes at most one small object, 80 bytes for an empty dict
+_DAMAGED = 'it is cut off or broken'
 _MAX_NUMBER_TEXT = 22  # a signed 64-bit integer with Python 2's trailing L
 _MAX_FLOAT_TEXT = 32
 _MAX_LONG_BYTES = 8
@@ -129,7 +130,7 @@ def _skip_argument(data: bytes, position: int, count: int) -> int:
     if opcode in _TEXT_LIMIT:
         end = data.find(b'\n', start)
         if end < 0 or end - start > _TEXT_LIMIT[opcode]:
-            raise UnsafePickleError(f'{_name(data, position)} has no end of line or too long an argument')
+            raise UnsafePickleError(f'{_name(data, position)} has no end of line or too long an argument: {_DAMAGED}')
         if opcode == pickle.PUT:
             _check_memo_index(_decimal(data, position, start, end), count, data, position)
         return end + 1
@@ -144,7 +145,7 @@ def _skip_argument(data: bytes, position: int, count: int) -> int:
 
 def _check_length(length: int, limit: int, data: bytes, position: int) -> None:
     if length > limit:
-        raise UnsafePickleError(f'{_name(data, position)} announces {length} bytes where at most {max(limit, 0)} can follow')
+        raise UnsafePickleError(f'{_name(data, position)} announces {length} bytes where at most {max(limit, 0)} can follow: {_DAMAGED}')
 
 
 def _check_memo_index(index: int, count: int, data: bytes, position: int) -> None:
