@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.runner import BaseLoop, Runner, TestLoop
 from prettytable import PrettyTable
+from torch.utils.data import DataLoader
 
 from cmmasksd.registry import LOOPS
 
@@ -24,6 +25,8 @@ class SplitTestLoop(BaseLoop):
         paper: published numbers to print beside ours: ``{split: {metric: percent}}``.
     """
 
+    dataloader: DataLoader
+
     def __init__(
         self,
         runner: Runner,
@@ -34,7 +37,7 @@ class SplitTestLoop(BaseLoop):
     ) -> None:
         if not splits:
             raise ValueError('SplitTestLoop needs at least one split, such as test_cfg.splits = [\'val\'].')
-        self._dataloaders = {split: self._of_split(dataloader, split) for split in splits}
+        self._dataloaders: dict[str, DataLoader | dict[str, Any]] = {split: self._of_split(dataloader, split) for split in splits}
         super().__init__(runner, self._dataloaders[splits[0]])
         self._dataloaders[splits[0]] = self.dataloader  # built already, its annotations read
         self.evaluator = evaluator
