@@ -31,7 +31,7 @@ step "making RefShapes, a synthetic data set, in $data: a minute or two, or at o
 if [ -e "$work_dir/finished" ]; then
     echo "==> reusing the finished training in $work_dir (--fresh trains anew)"
 else
-    step "training $config into $work_dir: about seven minutes on two idle CPU cores; the log tells how long it still takes" train "$@"
+    step "training $config into $work_dir: seven to eight minutes on two idle CPU cores; the log tells how long it still takes" train "$@"
 fi
 step 'evaluating on val, testA and testB: a minute or two' \
     "$python" tools/test.py "$config" "$(best_checkpoint)" --work-dir "$work_dir" --show-dir "$work_dir/panels"
