@@ -19,7 +19,7 @@ class ConvBNReLU(nn.Sequential):
         super().__init__(convolution, BatchNorm(out_channels), nn.ReLU(inplace=True))
 
     def normalise(self, convolved: Tensor) -> Tensor:
-        """What follows the convolution."""
+        """Batch norm and ReLU of what the convolution gave, (E, out_channels, h, w)."""
         return self[2](self[1](convolved))
 
 
@@ -56,9 +56,15 @@ class ConcatConvBNReLU(ConvBNReLU):
         return F.conv2d(features, self.get_parameter('0.weight').split(self.in_channels, dim=1)[place], padding=self.padding)
 
     def forward(self, *parts: Tensor) -> Tensor:
-        """Adds the parts that :meth:`convolve` gave, on the grid of the first one, and normalises them: (E, out_channels, h, w)."""
+        """Adds the parts that :meth:`convolve` gave, on the grid of the first one, and normalises them: (E, out_channels, h, w).
+
+        Raises:
+            ValueError: parts of different grids where the kernel is larger than 1x1, with which resizing does not commute.
+        """
         first, *others = parts
         for part in others:
+            if self.padding and part.shape[2:] != first.shape[2:]:
+                raise ValueError(f'A kernel larger than 1x1 needs maps on one grid, got {tuple(first.shape[2:])} and {tuple(part.shape[2:])}.')
             first = first + resize_like(part, first)
         return self.normalise(first)
 

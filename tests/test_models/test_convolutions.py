@@ -88,6 +88,12 @@ def test_a_coarser_map_may_be_convolved_before_it_is_enlarged():
     torch.testing.assert_close(out, nn.Sequential(*block)(torch.cat([fine, enlarged], dim=1)))
 
 
+def test_larger_kernels_need_one_grid():
+    block = ConcatConvBNReLU((2, 3), 6, 3)
+    with pytest.raises(ValueError, match=r'one grid, got \(8, 6\) and \(4, 3\)'):
+        block(block.convolve(0, torch.randn(1, 2, 8, 6)), block.convolve(1, torch.randn(1, 3, 4, 3)))
+
+
 def test_parts_are_not_written_into():
     block = ConcatConvBNReLU((2, 3), 6, 1)
     parts = [block.convolve(0, torch.randn(2, 2, 4, 4)), block.convolve(1, torch.randn(2, 3, 4, 4))]
