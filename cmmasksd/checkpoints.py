@@ -20,8 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .compat import checkpoint_globals, checkpoint_schemes
-from .torchscript_archive import ArchiveError, read_torchscript_tensors
+from cmmasksd.compat import checkpoint_globals, checkpoint_schemes
+from cmmasksd.torchscript_archive import ArchiveError, read_torchscript_tensors
 
 WEIGHT_SUFFIXES = ('.pt', '.pth', '.bin', '.ckpt', '.safetensors')
 _CLIP_NAMES = ('visual.', 'transformer.', 'token_embedding.', 'positional_embedding', 'ln_final.', 'text_projection')

@@ -25,8 +25,8 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 
-from cmmasksd.datasets.plain_pickle import UnsafePickleError
 from cmmasksd.datasets.refer import ReferError, ReferWarning
+from cmmasksd.datasets.refer.pickles import UnsafePickleError
 from cmmasksd.datasets.refshapes import make_refshapes
 from cmmasksd.datasets.transforms import text as text_module
 from cmmasksd.registry import DATASETS, METRICS, MODELS

@@ -66,7 +66,7 @@ def main() -> None:
 
     from cmmasksd.checkpoints import register_safe_loader
     from cmmasksd.distributed import autocast, leave_process_group, prepare_launcher
-    from cmmasksd.engine.disk_space import check_work_dir
+    from cmmasksd.engine.checkpoints.disk_space import check_work_dir
     from cmmasksd.memory import keep_freed_memory
 
     check_work_dir(cfg.work_dir)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
 
+from cmmasksd.datasets.refer.garbage_collection import paused_collector
+from cmmasksd.datasets.refer.reader import load_refer
+from cmmasksd.datasets.refer.records import Image, Ref
 from cmmasksd.registry import DATASETS, TRANSFORMS
-
-from .collector import paused_collector
-from .refer import Image, Ref, load_refer
 
 SENTENCE_FIELDS = ('sent', 'raw')
 

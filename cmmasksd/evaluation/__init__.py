@@ -1,5 +1,5 @@
 """Metrics of referring image segmentation."""
 
-from .referring_iou import ReferringIoUMetric
+from cmmasksd.evaluation.referring_iou import ReferringIoUMetric
 
 __all__ = ['ReferringIoUMetric']

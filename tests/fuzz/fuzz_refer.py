@@ -19,8 +19,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from cmmasksd.datasets.plain_pickle import UnsafePickleError
 from cmmasksd.datasets.refer import ReferError, ReferWarning, decode_mask, load_refer
+from cmmasksd.datasets.refer.pickles import UnsafePickleError
 from tests.fuzz.mutations import mutate
 
 KINDS = ('pickle', 'json')

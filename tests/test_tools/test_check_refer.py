@@ -16,7 +16,7 @@ import PIL.Image
 import pytest
 
 from cmmasksd.datasets.refshapes import make_refshapes
-from tests.test_datasets.test_refer import make_ref, make_set, write_set
+from tests.test_datasets.test_refer.test_reader import make_ref, make_set, write_set
 from tests.test_tools.running import ROOT, environment, run_tool
 
 TOOL = 'tools/dataset_converters/check_refer.py'

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from cmmasksd.datasets.refer import PUBLISHED_COUNTS
-from cmmasksd.datasets.refer_files import make_ref_record, write_refer_files
+from cmmasksd.datasets.refer.files import make_ref_record, write_refer_files
 
 NUM_ANNOTATIONS = 196_771  # of RefCOCO's instances.json
 WORDS = ('left', 'right', 'man', 'woman', 'in', 'the', 'red', 'blue', 'shirt', 'with', 'front', 'of', 'zebra', 'café', 'second', 'from', 'chair')
@@ -123,7 +123,7 @@ def main() -> None:
     if args.load:
         print(json.dumps(load(args.load, args.what)))
         return
-    from cmmasksd.datasets.conversion import convert_refer
+    from cmmasksd.datasets.refer.converted.converting import convert_refer
 
     with tempfile.TemporaryDirectory() as name:
         plain, converted = Path(name, 'plain'), Path(name, 'converted')

@@ -110,7 +110,7 @@ def main() -> None:
     from mmengine.runner import Runner
 
     from cmmasksd.checkpoints import register_safe_loader
-    from cmmasksd.engine.disk_space import check_work_dir
+    from cmmasksd.engine.checkpoints.disk_space import check_work_dir
 
     check_work_dir(cfg.work_dir)
     make_data(cfg)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from cmmasksd.datasets.conversion import convert_refer
+from cmmasksd.datasets.refer.converted.converting import convert_refer
 
 
 def main() -> None:

@@ -4,8 +4,8 @@
 ``images`` decodes every picture in worker processes by ``decoding``; ``report`` keeps what they find and ``printing`` puts it on a terminal.
 """
 
-from .checker import check_refer
-from .printing import describe
-from .report import Report
+from cmmasksd.datasets.checking.folder import check_refer
+from cmmasksd.datasets.checking.printing import describe
+from cmmasksd.datasets.checking.report import Report
 
 __all__ = ['Report', 'check_refer', 'describe']

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cmmasksd.datasets.checks import ReferError, located
-from cmmasksd.datasets.instances import Instances
-from cmmasksd.datasets.plain_pickle import UnsafePickleError
-from cmmasksd.datasets.refer import REFCLEF_BROKEN_IMAGES, Sentence, find_annotations, make_sentence, read_records
-from cmmasksd.datasets.segmentation import encode_mask
-
-from .report import Kind, Report
+from cmmasksd.datasets.checking.report import Kind, Report
+from cmmasksd.datasets.refer.errors import ReferError, located
+from cmmasksd.datasets.refer.instances import Instances
+from cmmasksd.datasets.refer.pickles import UnsafePickleError
+from cmmasksd.datasets.refer.reader import REFCLEF_BROKEN_IMAGES, find_annotations, make_sentence, read_records
+from cmmasksd.datasets.refer.records import Sentence
+from cmmasksd.datasets.refer.segmentation import encode_mask
 
 FILE = Kind('file', 'error', 'files that cannot be used')
 REF = Kind('ref', 'error', 'refs that cannot be used')

@@ -18,11 +18,10 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from cmmasksd.datasets.checks import MAX_IMAGE_PIXELS
-from cmmasksd.datasets.refer import Image
+from cmmasksd.datasets.checking.report import Kind
+from cmmasksd.datasets.refer.fields import MAX_IMAGE_PIXELS
+from cmmasksd.datasets.refer.records import Image
 from cmmasksd.datasets.transforms.loading import JPEG_END, LoadReferringImage
-
-from .report import Kind
 
 MISSING = Kind('missing-image', 'error', 'pictures that are missing')
 UNREADABLE = Kind('unreadable-image', 'error', 'pictures that are truncated or cannot be decoded')

@@ -14,9 +14,8 @@ from itertools import islice
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
-from cmmasksd.datasets.refer import Image
-
-from .decoding import UNREADABLE, Problem, examine
+from cmmasksd.datasets.checking.decoding import UNREADABLE, Problem, examine
+from cmmasksd.datasets.refer.records import Image
 
 _CHUNK = 8  # pictures of one task
 _WAITING = 3  # tasks of each worker that are handed out at a time

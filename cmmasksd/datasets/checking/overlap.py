@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 
-from cmmasksd.datasets.checks import ReferError
-from cmmasksd.datasets.plain_pickle import UnsafePickleError
-from cmmasksd.datasets.refer import read_records
-
-from .annotations import CheckedSet, name_some
-from .report import Kind, Report
+from cmmasksd.datasets.checking.annotations import CheckedSet, name_some
+from cmmasksd.datasets.checking.report import Kind, Report
+from cmmasksd.datasets.refer.errors import ReferError
+from cmmasksd.datasets.refer.pickles import UnsafePickleError
+from cmmasksd.datasets.refer.reader import read_records
 
 FAMILY = ('refcoco', 'refcoco+', 'refcocog')  # their image ids are COCO's, so they can be compared
 WITHIN = Kind('overlap-within', 'warning', 'pairs of splits that share pictures')

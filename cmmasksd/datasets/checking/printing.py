@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prettytable import PrettyTable
 
-from .report import LEVELS, Report
+from cmmasksd.datasets.checking.report import LEVELS, Report
 
 _HEADINGS = {'error': 'ERRORS', 'warning': 'WARNINGS', 'info': 'WORTH KNOWING'}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from cmmasksd.datasets.checks import ErrorHandler
-from cmmasksd.datasets.refer import PUBLISHED_COUNTS
+from cmmasksd.datasets.refer.errors import ErrorHandler
+from cmmasksd.datasets.refer.published import PUBLISHED_COUNTS
 
 LEVELS = ('error', 'warning', 'info')
 MAX_KEPT = 100_000  # findings of one kind that are kept in full; a hostile file can have millions, which are only counted

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+from cmmasksd.datasets.checking.annotations import CheckedRef, CheckedSet, name_some
+from cmmasksd.datasets.checking.report import Kind, Report
 from cmmasksd.datasets.transforms.text import clip_tokenizer
-
-from .annotations import CheckedRef, CheckedSet, name_some
-from .report import Kind, Report
 
 NO_TOKENS = Kind('no-tokens', 'error', "sentences of which CLIP's tokenizer leaves nothing")
 AMBIGUOUS = Kind('ambiguous-sentence', 'warning', 'sentences that are said of several objects of one picture')

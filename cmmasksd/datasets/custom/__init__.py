@@ -4,6 +4,6 @@
 pictures among splits, ``publishing`` puts the set in its place, and ``making`` does all this. ``problems`` gathers what is wrong with the rows.
 """
 
-from .making import make_custom
+from cmmasksd.datasets.custom.making import make_custom
 
 __all__ = ['make_custom']

@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..checks import ReferError
-from ..refer import PUBLISHED_COUNTS
-from .objects import Objects
-from .problems import Problems
-from .publishing import check_place, picture_names, publish
-from .sources import Sources
-from .table import Row, read_table
+from cmmasksd.datasets.custom.objects import Objects
+from cmmasksd.datasets.custom.problems import Problems
+from cmmasksd.datasets.custom.publishing import check_place, picture_names, publish
+from cmmasksd.datasets.custom.sources import Sources
+from cmmasksd.datasets.custom.table import Row, read_table
+from cmmasksd.datasets.refer.errors import ReferError
+from cmmasksd.datasets.refer.published import PUBLISHED_COUNTS
 
 SPLITS = ('train', 'val', 'test', 'testA', 'testB')
 DEFAULT_VAL_FRACTION = 0.1

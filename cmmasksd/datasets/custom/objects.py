@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from ..checks import ReferError
-from ..refer_files import Record, make_ref_record
-from .sources import Mask, Picture
-from .table import Row
+from cmmasksd.datasets.custom.sources import Mask, Picture
+from cmmasksd.datasets.custom.table import Row
+from cmmasksd.datasets.refer.errors import ReferError
+from cmmasksd.datasets.refer.files import Record, make_ref_record
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..checks import ReferError
+from cmmasksd.datasets.refer.errors import ReferError
 
 MAX_SHOWN = 50
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..refer import read_annotations
-from ..refer_files import Record, count_records, write_refer_files
-from .sources import Picture
+from cmmasksd.datasets.custom.sources import Picture
+from cmmasksd.datasets.refer.files import Record, count_records, write_refer_files
+from cmmasksd.datasets.refer.reader import read_annotations
 
 IMAGE_FOLDER = Path('images', 'train2014')
 _MANIFEST = 'manifest.json'

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from pycocotools import mask as coco_mask
 
-from ..checks import ReferError, check_image_size
-from ..segmentation import Segmentation, clean_segmentation, decode_mask
-from ..transforms.loading import LoadReferringImage
+from cmmasksd.datasets.refer.errors import ReferError
+from cmmasksd.datasets.refer.fields import check_image_size
+from cmmasksd.datasets.refer.segmentation import Segmentation, clean_segmentation, decode_mask
+from cmmasksd.datasets.transforms.loading import LoadReferringImage
 
 _ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, PILImage.DecompressionBombError)  # what PIL raises for broken files

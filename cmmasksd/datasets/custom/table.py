@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..checks import MAX_SENTENCE_CHARACTERS, ReferError, is_blank, is_text
-from .problems import Problems
+from cmmasksd.datasets.custom.problems import Problems
+from cmmasksd.datasets.refer.errors import ReferError
+from cmmasksd.datasets.refer.fields import MAX_SENTENCE_CHARACTERS, is_blank, is_text
 
 REQUIRED = ('image', 'mask', 'sentence')
 OPTIONAL = ('split', 'object_id')

@@ -9,6 +9,6 @@ them and puts them into words, ``painting`` paints, ``records`` writes it all do
 ``making`` for the folder.
 """
 
-from .making import make_refshapes
+from cmmasksd.datasets.refshapes.making import make_refshapes
 
 __all__ = ['make_refshapes']

@@ -6,7 +6,7 @@ import argparse
 import functools
 import os
 
-from .making import DEFAULT_IMAGE_SIZES, make_refshapes
+from cmmasksd.datasets.refshapes.making import DEFAULT_IMAGE_SIZES, make_refshapes
 
 
 def _parse_size(text: str) -> tuple[int, int]:

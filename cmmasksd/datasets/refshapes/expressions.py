@@ -11,7 +11,7 @@ import enum
 from dataclasses import dataclass
 from typing import Protocol
 
-from .viewing import Thing, View
+from cmmasksd.datasets.refshapes.viewing import Thing, View
 
 DIRECTIONS = {'left': (-1, 0), 'right': (1, 0), 'top': (0, -1), 'bottom': (0, 1)}  # name -> step in (x, y)
 

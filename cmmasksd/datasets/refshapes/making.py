@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..refer_files import Record, count_records, write_refer_files
-from .drafts import draft_folder
-from .pictures import SPLITS, make_picture, picture_name
-from .records import number_records
+from cmmasksd.datasets.refer.files import Record, count_records, write_refer_files
+from cmmasksd.datasets.refshapes.drafts import draft_folder
+from cmmasksd.datasets.refshapes.pictures import SPLITS, make_picture, picture_name
+from cmmasksd.datasets.refshapes.records import number_records
 
 DEFAULT_IMAGE_SIZES = ((96, 128), (128, 96), (112, 144), (144, 112), (120, 160), (160, 120), (128, 128))  # (height, width)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .scenes import COLOURS, Scene, Shape
-from .viewing import View
+from cmmasksd.datasets.refshapes.scenes import COLOURS, Scene, Shape
+from cmmasksd.datasets.refshapes.viewing import View
 
 _TEXTURE_PERIOD = 0.09  # of stripes and dots, a share of the picture's shorter side: still seen at half the size
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..refer_files import Record
-from .painting import paint
-from .records import describe_picture
-from .scenes import Scene, draw_scene
-from .speaking import speak
-from .viewing import View, look
+from cmmasksd.datasets.refer.files import Record
+from cmmasksd.datasets.refshapes.painting import paint
+from cmmasksd.datasets.refshapes.records import describe_picture
+from cmmasksd.datasets.refshapes.scenes import Scene, draw_scene
+from cmmasksd.datasets.refshapes.speaking import speak
+from cmmasksd.datasets.refshapes.viewing import View, look
 
 SPLITS = ('train', 'val', 'testA', 'testB', *('train',) * 16)  # of pictures 0 to 19, of 20 to 39, ...
 

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from ..refer_files import Record, make_ref_record
-from .scenes import KINDS, Scene
-from .viewing import CLEAR_SHARE, SUPERSAMPLING, View
+from cmmasksd.datasets.refer.files import Record, make_ref_record
+from cmmasksd.datasets.refshapes.scenes import KINDS, Scene
+from cmmasksd.datasets.refshapes.viewing import CLEAR_SHARE, SUPERSAMPLING, View
 
 _RLE_SHARE = 0.04  # of the annotations that are written as RLE though polygons would do
 _AGREEMENT = 0.95  # least IoU of the polygons, decoded, and the visible pixels

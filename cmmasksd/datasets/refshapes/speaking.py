@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .expressions import DIRECTIONS, Corner, Description, Expression, Extreme, Relation, resolve
-from .viewing import Thing, View
+from cmmasksd.datasets.refshapes.expressions import DIRECTIONS, Corner, Description, Expression, Extreme, Relation, resolve
+from cmmasksd.datasets.refshapes.viewing import Thing, View
 
 KINDS_OF_SPLIT = {
     'train': {'attribute': 0.5, 'position': 0.3, 'relation': 0.2},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .scenes import Scene, Shape
+from cmmasksd.datasets.refshapes.scenes import Scene, Shape
 
 SUPERSAMPLING = 4  # finer pixels per pixel and axis, for smooth edges and exact outlines
 CLEAR_SHARE = 0.65  # a shape is seen clearly, and may be spoken of, when this share of it is visible

@@ -1,9 +1,9 @@
 """From a record of the data set to tensors: load, choose sentences, letterbox, tokenize, pack."""
 
-from .formatting import PackReferringInputs
-from .geometry import FlipWithSentence, LetterboxResize
-from .loading import LoadReferringImage, LoadReferringMasks
-from .text import SelectSentences, TokenizeExpressions
+from cmmasksd.datasets.transforms.formatting import PackReferringInputs
+from cmmasksd.datasets.transforms.geometry import FlipWithSentence, LetterboxResize
+from cmmasksd.datasets.transforms.loading import LoadReferringImage, LoadReferringMasks
+from cmmasksd.datasets.transforms.text import SelectSentences, TokenizeExpressions
 
 __all__ = [
     'FlipWithSentence',

@@ -7,7 +7,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
 
-from cmmasksd.datasets.refer import decode_mask
+from cmmasksd.datasets.refer.segmentation import decode_mask
 from cmmasksd.registry import TRANSFORMS
 
 JPEG_START = b'\xff\xd8'

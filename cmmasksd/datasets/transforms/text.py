@@ -10,9 +10,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 
+from cmmasksd.datasets.transforms.loading import name_record
 from cmmasksd.registry import TRANSFORMS
-
-from .loading import name_record
 
 if TYPE_CHECKING:
     from open_clip.tokenizer import SimpleTokenizer

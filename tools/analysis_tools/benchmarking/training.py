@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import nn
 
-from cmmasksd.engine.compiling import compile_verbs
+from cmmasksd.engine.hooks.compile_hook import compile_verbs
 from cmmasksd.registry import MODELS
 
 from .comparing import Comparison, Variant, compare
