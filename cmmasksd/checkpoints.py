@@ -1,4 +1,6 @@
-"""Safe reading of checkpoints and CLIP weights: files of strangers are data, nothing in them is run, and there is no way around it."""
+"""Safe reading of checkpoints and CLIP weights: files of strangers are data, nothing in them is run, and there is no
+way around it.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,8 @@ class CheckpointError(ValueError):
 def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads a checkpoint: a training checkpoint of mmengine (either flavour), a plain state dict, or safetensors.
 
-    ``torch.load(weights_only=True)`` with mmengine's own types allowed by name. All tensors stay on the CPU; loading them into a model or an
-    optimiser moves them to where these are.
+    ``torch.load(weights_only=True)`` with mmengine's own types allowed by name. All tensors stay on the CPU; loading
+    them into a model or an optimiser moves them to where these are.
 
     Raises:
         CheckpointError: missing, cut off, not a checkpoint, or it asks for anything else than data.
@@ -44,19 +46,26 @@ def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = _find_file(path)
     kind = _identify(path)
     if kind == 'torchscript':
-        raise CheckpointError(f'{path} is a TorchScript archive, not a checkpoint; if it is one of CLIP, give it as `pretrained` of the towers')
+        raise CheckpointError(
+            f'{path} is a TorchScript archive, not a checkpoint; if it is one of CLIP, give it as `pretrained` of the '
+            'towers'
+        )
     content = _load_safetensors(path) if kind == 'safetensors' else _load_torch(path)
     if not isinstance(content, dict):
-        raise CheckpointError(f'{path} holds a {type(content).__name__}, but a checkpoint is a dict; save the model\'s state_dict()')
+        raise CheckpointError(
+            f"{path} holds a {type(content).__name__}, but a checkpoint is a dict; save the model's state_dict()"
+        )
     return content
 
 
 def load_clip_state_dict(source: str | os.PathLike[str], architecture: str | None = None) -> dict[str, Tensor]:
-    """Reads the weights of a CLIP model under OpenAI's names (``visual.*``, ``transformer.*``, ``token_embedding.weight`` ...).
+    """Reads the weights of a CLIP model under OpenAI's names (``visual.*``, ``transformer.*``,
+    ``token_embedding.weight`` ...).
 
     Args:
-        source: a local file (OpenAI's own TorchScript archive, a state dict with or without ``module.`` prefixes, a checkpoint with a
-            ``state_dict``, safetensors; open_clip's ``text.*`` names are mapped), or a tag of open_clip such as ``openai``, which is downloaded.
+        source: a local file (OpenAI's own TorchScript archive, a state dict with or without ``module.`` prefixes, a
+            checkpoint with a ``state_dict``, safetensors; open_clip's ``text.*`` names are mapped), or a tag of
+            open_clip such as ``openai``, which is downloaded.
         architecture: open_clip's model name, which a tag needs, e.g. ``ViT-B-16-quickgelu``.
 
     Returns:
@@ -70,7 +79,9 @@ def load_clip_state_dict(source: str | os.PathLike[str], architecture: str | Non
         try:
             state: Any = read_torchscript_tensors(path)
         except ArchiveError as error:
-            raise CheckpointError(f'{path} cannot be read as a TorchScript archive: {error}; download it anew') from error
+            raise CheckpointError(
+                f'{path} cannot be read as a TorchScript archive: {error}; download it anew'
+            ) from error
     else:
         content = load_checkpoint_file(path)
         state = content.get('state_dict', content)
@@ -78,11 +89,13 @@ def load_clip_state_dict(source: str | os.PathLike[str], architecture: str | Non
 
 
 def register_safe_loader() -> None:
-    """Makes mmengine read every checkpoint (``load_from``, ``resume``, ``load_checkpoint``) by ``load_checkpoint_file``.
+    """Makes mmengine read every checkpoint (``load_from``, ``resume``, ``load_checkpoint``) by
+    ``load_checkpoint_file``.
 
-    Local files and http(s) are read; all other schemes of mmengine are refused, since its own readers fall back to unsafe loading. Readers that a
-    user registered are left alone. Called by the import of this module, and so whenever a type of ours that reads weights takes part in a run,
-    by our tools or, through ``custom_imports``, by another project's.
+    Local files and http(s) are read; all other schemes of mmengine are refused, since its own readers fall back to
+    unsafe loading. Readers that a user registered are left alone. Called by the import of this module, and so whenever
+    a type of ours that reads weights takes part in a run, by our tools or, through ``custom_imports``, by another
+    project's.
     """
     loaders: dict[str, Callable] = {'': load_from_local, 'http://': load_from_http, 'https://': load_from_http}
     for scheme in {*checkpoint_schemes(), *loaders}:
@@ -101,7 +114,10 @@ def load_from_http(filename: str, map_location: Any = None) -> dict[str, Any]:
 
 def load_from_refused(filename: str, map_location: Any = None) -> dict[str, Any]:
     """mmengine's loader of all other schemes."""
-    raise CheckpointError(f'{filename}: checkpoints are read from local files and http(s) addresses only; download it and give the path of the file')
+    raise CheckpointError(
+        f'{filename}: checkpoints are read from local files and http(s) addresses only; download it and give the path '
+        'of the file'
+    )
 
 
 def _find_file(path: str | os.PathLike[str]) -> Path:
@@ -113,7 +129,9 @@ def _find_file(path: str | os.PathLike[str]) -> Path:
 
 
 def _identify(path: Path) -> str:
-    """'torchscript', 'safetensors' or 'torch', by the file's first bytes; raises CheckpointError for what is none of them."""
+    """'torchscript', 'safetensors' or 'torch', by the file's first bytes; raises CheckpointError for what is none of
+    them.
+    """
     with open(path, 'rb') as file:
         head = file.read(512)
     if head.startswith(b'PK'):
@@ -142,8 +160,13 @@ def _identify_zip(path: Path) -> str:
     if any(record.filename.endswith('/constants.pkl') for record in records):
         return 'torchscript'
     # torch.save stores its records as they are; compressed or overlapping ones could unfold to any size
-    if any(record.compress_type != zipfile.ZIP_STORED for record in records) or sum(record.file_size for record in records) > path.stat().st_size:
-        raise CheckpointError(f'{path} is a zip archive, but not one that torch wrote; if it was packed after saving, unpack it')
+    if (
+        any(record.compress_type != zipfile.ZIP_STORED for record in records)
+        or sum(record.file_size for record in records) > path.stat().st_size
+    ):
+        raise CheckpointError(
+            f'{path} is a zip archive, but not one that torch wrote; if it was packed after saving, unpack it'
+        )
     return 'torch'
 
 
@@ -151,12 +174,17 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f'{path} is cut off or no safetensors file ({error}); download or copy it anew') from error
+        raise CheckpointError(
+            f'{path} is cut off or no safetensors file ({error}); download or copy it anew'
+        ) from error
 
 
 def _load_torch(path: Path) -> Any:
     if digit_version(torch.__version__) < digit_version('2.6.0'):
-        raise CheckpointError(f'{path} was not read: before torch 2.6 a file can get around weights_only (CVE-2025-32434); install a newer torch')
+        raise CheckpointError(
+            f'{path} was not read: before torch 2.6 a file can get around weights_only (CVE-2025-32434); install a '
+            'newer torch'
+        )
     try:
         with torch.serialization.safe_globals(checkpoint_globals()):
             return torch.load(path, map_location='cpu', weights_only=True)
@@ -164,9 +192,13 @@ def _load_torch(path: Path) -> Any:
         wanted = re.search(r'GLOBAL ([\w.]+)', str(error))
         reason = f'it asks for {wanted[1]}' if wanted else 'it holds more than tensors and plain data, or is damaged'
         # torch's message is left out: it advises to switch the safety off
-        raise CheckpointError(f'{path} was refused and nothing in it was run: {reason}. Ask for a file with the plain state_dict()') from None
+        raise CheckpointError(
+            f'{path} was refused and nothing in it was run: {reason}. Ask for a file with the plain state_dict()'
+        ) from None
     except Exception as error:  # a damaged file can fail anywhere inside torch, with any exception
-        raise CheckpointError(f'{path} is damaged or cut off ({type(error).__name__}: {error}); download or copy it anew') from error
+        raise CheckpointError(
+            f'{path} is damaged or cut off ({type(error).__name__}: {error}); download or copy it anew'
+        ) from error
 
 
 def _find_weights(source: str, architecture: str | None) -> Path:
@@ -183,8 +215,13 @@ def _download_tag(tag: str, architecture: str) -> Path:
 
     config = open_clip_weights.get_pretrained_cfg(architecture, tag)
     if not config:
-        tags = ', '.join(open_clip_weights.list_pretrained_tags_by_model(architecture)) or 'none: it does not know that architecture'
-        raise CheckpointError(f'{tag!r} is neither a file nor weights that open_clip has for {architecture} (it has: {tags})')
+        tags = (
+            ', '.join(open_clip_weights.list_pretrained_tags_by_model(architecture))
+            or 'none: it does not know that architecture'
+        )
+        raise CheckpointError(
+            f'{tag!r} is neither a file nor weights that open_clip has for {architecture} (it has: {tags})'
+        )
     try:
         return Path(open_clip_weights.download_pretrained(config))
     except (OSError, RuntimeError, HTTPException) as error:
@@ -204,7 +241,9 @@ def _download_url(url: str) -> Path:
         try:
             torch.hub.download_url_to_file(url, str(folder / name), progress=True)
         except (OSError, RuntimeError, HTTPException) as error:
-            raise CheckpointError(f'{url} could not be downloaded ({error}); check the address and the network') from error
+            raise CheckpointError(
+                f'{url} could not be downloaded ({error}); check the address and the network'
+            ) from error
     return folder / name
 
 
@@ -222,21 +261,32 @@ def _first_of_machine(download: Callable[[], Path]) -> Path:
 
 def _to_clip(state: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
-        raise CheckpointError(f'{path} holds no state dict; save the model\'s state_dict()')
+        raise CheckpointError(f"{path} holds no state dict; save the model's state_dict()")
     state = _unwrapped(state)
     # attn_mask: a constant that modules of an archive carry beside their weights
-    names = {name: name.removeprefix('text.') for name in state if name not in _CLIP_SETTINGS and not name.endswith('attn_mask')}
+    names = {
+        name: name.removeprefix('text.')
+        for name in state
+        if name not in _CLIP_SETTINGS and not name.endswith('attn_mask')
+    }
     if not any(name.startswith(_CLIP_NAMES) for name in names.values()):
         examples = ', '.join(list(names)[:3])
-        raise CheckpointError(f'{path} holds no weights of CLIP (its names: {examples[:200]} ...); give a CLIP model of OpenAI or open_clip')
+        raise CheckpointError(
+            f'{path} holds no weights of CLIP (its names: {examples[:200]} ...); give a CLIP model of OpenAI or '
+            'open_clip'
+        )
     clip = {new: state[old] for old, new in names.items()}
     odd = [name for name, value in clip.items() if not isinstance(value, Tensor)]
     if odd:
-        raise CheckpointError(f'{path}: {odd[0][:80]} is a {type(clip[odd[0]]).__name__}, not a tensor; give a plain state dict')
+        raise CheckpointError(
+            f'{path}: {odd[0][:80]} is a {type(clip[odd[0]]).__name__}, not a tensor; give a plain state dict'
+        )
     # expanded or shared views could unfold to any size
     if sum(value.numel() * value.element_size() for value in clip.values()) > 2 * path.stat().st_size:
         raise CheckpointError(f'{path} holds tensors that are larger than the file; give a plain state dict')
-    return {name: value.detach().float() if value.is_floating_point() else value.detach() for name, value in clip.items()}
+    return {
+        name: value.detach().float() if value.is_floating_point() else value.detach() for name, value in clip.items()
+    }
 
 
 def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], source: str) -> None:
@@ -246,19 +296,22 @@ def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], source: str) -
     try:
         model.load_state_dict(_unwrapped(state), strict=False)
     except RuntimeError as error:  # position embeddings of a grid that cannot be resized
-        raise CheckpointError(f"{source} does not fit the config's model ({error}); use the config it was trained with") from error
+        raise CheckpointError(
+            f"{source} does not fit the config's model ({error}); use the config it was trained with"
+        ) from error
 
 
 def check_weights(model: nn.Module, state: Mapping[str, Any], source: str) -> None:
     """Makes sure that a state dict is one of this model; mmengine would load what fits and leave the rest random.
 
-    Distillation branches vanish at inference, so their weights may be absent or too many; position embeddings are resized at load.
+    Distillation branches vanish at inference, so their weights may be absent or too many; position embeddings are
+    resized at load.
 
     Raises:
         CheckpointError: no state dict, or missing, unknown or ill-shaped weights; names the first of each.
     """
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
-        raise CheckpointError(f'{source} holds no state dict; save the model\'s state_dict()')
+        raise CheckpointError(f"{source} holds no state dict; save the model's state_dict()")
     state = _unwrapped(state)
     own = {name: tensor.shape for name, tensor in model.state_dict().items()}
     names = {name for name in (*own, *state) if not name.startswith('distillation.')}
@@ -271,7 +324,10 @@ def check_weights(model: nn.Module, state: Mapping[str, Any], source: str) -> No
     }
     if any(faults.values()):
         told = '; '.join(f'{len(found)} {fault}, such as {found[0]}' for fault, found in faults.items() if found)
-        raise CheckpointError(f"{source} holds the weights of another model than the config's ({told}); use the config it was trained with")
+        raise CheckpointError(
+            f"{source} holds the weights of another model than the config's ({told}); use the config it was trained "
+            'with'
+        )
 
 
 def _unwrapped(state: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -282,10 +338,14 @@ def _unwrapped(state: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _fits(name: str, value: Any, shape: torch.Size) -> bool:
-    """Whether a stored value can become a parameter of that shape; the rows of the image tower's positions are resized at load."""
+    """Whether a stored value can become a parameter of that shape; the rows of the image tower's positions are resized
+    at load.
+    """
     if not isinstance(value, Tensor):
         return False
-    return value.shape == shape or (name.endswith('visual.positional_embedding') and value.dim() == 2 and value.shape[1:] == shape[1:])
+    return value.shape == shape or (
+        name.endswith('visual.positional_embedding') and value.dim() == 2 and value.shape[1:] == shape[1:]
+    )
 
 
 register_safe_loader()

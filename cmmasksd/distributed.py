@@ -20,7 +20,8 @@ RANK_VARIABLES = {
 
 
 def prepare_launcher(cfg: Config, launcher: str) -> None:
-    """Makes ``launcher`` work on CPUs too: starts a gloo group and tells the model wrapper that there is no device to name.
+    """Makes ``launcher`` work on CPUs too: starts a gloo group and tells the model wrapper that there is no device to
+    name.
 
     On accelerators mmengine does all that is needed (NCCL), and nothing is changed.
 
@@ -32,14 +33,19 @@ def prepare_launcher(cfg: Config, launcher: str) -> None:
         return
     if not dist.is_initialized():
         _adopt_ranks(launcher)
-        seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')  # as on accelerators; without it torch's own, 30 minutes
+        # as on accelerators; without it torch's own, 30 minutes
+        seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
         dist.init_process_group('gloo', timeout=None if seconds is None else timedelta(seconds=seconds))
-    wrapper = cfg.get('model_wrapper_cfg') or dict(broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False))
+    wrapper = cfg.get('model_wrapper_cfg') or dict(
+        broadcast_buffers=False, find_unused_parameters=cfg.get('find_unused_parameters', False)
+    )
     cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', **{**wrapper, 'device_ids': None})
 
 
 def leave_process_group() -> None:
-    """Ends this process's part in the group, if there is one: call it last. Left to the interpreter's end, torch's threads may abort the process."""
+    """Ends this process's part in the group, if there is one: call it last. Left to the interpreter's end, torch's
+    threads may abort the process.
+    """
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -48,7 +54,9 @@ def _adopt_ranks(launcher: str) -> None:
     """Translates the launcher's variables to those that torch reads."""
     for target, source in zip(RANK_VARIABLES['pytorch'], RANK_VARIABLES[launcher]):
         if source not in os.environ:
-            raise RuntimeError(f"--launcher {launcher} needs the environment variable {source}: start the tool through that launcher.")
+            raise RuntimeError(
+                f'--launcher {launcher} needs the environment variable {source}: start the tool through that launcher.'
+            )
         os.environ[target] = os.environ[source]
     os.environ.setdefault('MASTER_PORT', '29500')
     if 'MASTER_ADDR' not in os.environ:

@@ -1,9 +1,9 @@
 """The package's registries: scope ``cmmasksd``, each a direct child of mmengine's root registry.
 
-A config of this package (``default_scope = 'cmmasksd'``) writes our types bare and borrowed ones with their scope (``mmseg.FCNHead``); a
-config of another OpenMMLab project writes ``cmmasksd.ReferringSegmentor`` after
-``custom_imports = dict(imports=['cmmasksd.registry'])``. Nothing but this file is imported until a type is asked for: each registry imports
-the room named in ``locations`` on its first miss.
+A config of this package (``default_scope = 'cmmasksd'``) writes our types bare and borrowed ones with their scope
+(``mmseg.FCNHead``); a config of another OpenMMLab project writes ``cmmasksd.ReferringSegmentor`` after
+``custom_imports = dict(imports=['cmmasksd.registry'])``. Nothing but this file is imported until a type is asked for:
+each registry imports the room named in ``locations`` on its first miss.
 """
 
 from mmengine import registry as mmengine

@@ -50,7 +50,8 @@ class TextFeatures:
 
 @dataclass(frozen=True)
 class Letterbox:
-    """How a picture lies in the network's input: scaled to ``scaled``, its corner at ``offset``. All in whole pixels, (height, width) order.
+    """How a picture lies in the network's input: scaled to ``scaled``, its corner at ``offset``. All in whole pixels,
+    (height, width) order.
 
     Attributes:
         original: size of the picture on disk.
@@ -66,7 +67,9 @@ class Letterbox:
 
     @classmethod
     def fit(cls, original: tuple[int, int], size: tuple[int, int]) -> Letterbox:
-        """The largest centred placement of ``original`` in ``size`` that keeps the aspect ratio (rounded size, floored corner)."""
+        """The largest centred placement of ``original`` in ``size`` that keeps the aspect ratio (rounded size, floored
+        corner).
+        """
         scale = min(size[0] / original[0], size[1] / original[1])
         height, width = (min(limit, max(1, round(length * scale))) for length, limit in zip(original, size))
         offset = (size[0] - height) // 2, (size[1] - width) // 2
@@ -99,7 +102,9 @@ class Letterbox:
 
 
 def gather_images(features: Tensor, image_index: Tensor | None) -> Tensor:
-    """Picks every expression's image: (B, ...) -> (E, ...) by ``image_index`` (E,); ``None`` means that E equals B, in order."""
+    """Picks every expression's image: (B, ...) -> (E, ...) by ``image_index`` (E,); ``None`` means that E equals B, in
+    order.
+    """
     return features if image_index is None else torch.index_select(features, 0, image_index)
 
 
@@ -138,5 +143,7 @@ class MainBranch(BranchFeatures):
 def join_branches(branches: Sequence[BranchFeatures]) -> BranchFeatures:
     """Makes one batch of several branches of the same E expressions, one branch after the other."""
     images = [[gather_images(level, branch.image_index) for level in branch.projected] for branch in branches]
-    text = TextFeatures(*(torch.cat([getattr(branch.text, field.name) for branch in branches]) for field in fields(TextFeatures)))
+    text = TextFeatures(
+        *(torch.cat([getattr(branch.text, field.name) for branch in branches]) for field in fields(TextFeatures))
+    )
     return BranchFeatures(tuple(torch.cat(levels) for levels in zip(*images)), text, image_index=None)

@@ -1,7 +1,8 @@
 """Reads the tensors out of a TorchScript archive, such as OpenAI's CLIP files, without running any of it.
 
-The archive is a zip: ``data.pkl`` describes a tree of modules, ``data/<key>`` holds the bytes of each storage. The pickle is not unpickled: its
-opcodes are followed symbolically, classes and functions stay names, and only the handful of forms that torch.jit.save writes are understood.
+The archive is a zip: ``data.pkl`` describes a tree of modules, ``data/<key>`` holds the bytes of each storage. The
+pickle is not unpickled: its opcodes are followed symbolically, classes and functions stay names, and only the handful
+of forms that torch.jit.save writes are understood.
 """
 
 from __future__ import annotations
@@ -65,13 +66,15 @@ class _StoredTensor:
 
 
 def read_torchscript_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of all modules by their dotted names, parameters, buffers and tensor attributes alike, in the dtype that is stored.
+    """The tensors of all modules by their dotted names, parameters, buffers and tensor attributes alike, in the dtype
+    that is stored.
 
     Args:
         path: a file written by ``torch.jit.save``.
 
     Raises:
-        ArchiveError: broken, or not what torch.jit.save writes for modules with tensors; the message does not name the file.
+        ArchiveError: broken, or not what torch.jit.save writes for modules with tensors; the message does not name the
+            file.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -86,13 +89,23 @@ def read_torchscript_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             if sum(storage.numel * storage.dtype.itemsize for storage in needed) > os.path.getsize(path):
                 raise ArchiveError('its storages together are larger than the file')
             storages = {storage: _read_storage(archive, records, storage) for storage in needed}
-    except (zipfile.BadZipFile, EOFError, LookupError, TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise ArchiveError(f'{error}') from error
     return {name: _view(storages[tensor.storage], tensor) for name, tensor in stored.items()}
 
 
 class _Machine:
-    """Follows the opcodes of a ``data.pkl``: modules become dicts of their attributes, tensors _StoredTensor, all else is refused."""
+    """Follows the opcodes of a ``data.pkl``: modules become dicts of their attributes, tensors _StoredTensor, all else
+    is refused.
+    """
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -133,7 +146,9 @@ class _Machine:
                 _expect(stack[-1], list).extend(items)
             case 'SETITEMS':
                 items = self._pop_marked()
-                _expect(stack[-1], dict).update((_expect(key, str), value) for key, value in zip(items[::2], items[1::2], strict=True))
+                _expect(stack[-1], dict).update(
+                    (_expect(key, str), value) for key, value in zip(items[::2], items[1::2], strict=True)
+                )
             case 'BINPERSID':
                 stack.append(_make_storage(*_expect(stack.pop(), tuple)))
             case 'NEWOBJ' | 'REDUCE':
@@ -148,7 +163,7 @@ class _Machine:
     def _pop_marked(self) -> list[Any]:
         for start in range(len(self.stack) - 1, -1, -1):
             if self.stack[start] is _MARK:
-                items = self.stack[start + 1:]
+                items = self.stack[start + 1 :]
                 del self.stack[start:]
                 return items
         raise ValueError('there is no mark')
@@ -161,7 +176,9 @@ def _expect(value: Any, kind: type) -> Any:
 
 
 def _call(function: str, arguments: tuple[Any, ...]) -> Any:
-    """What the few functions of an archive give; lists of plain values (``build_intlist`` ...) are of no use to a reader of tensors."""
+    """What the few functions of an archive give; lists of plain values (``build_intlist`` ...) are of no use to a
+    reader of tensors.
+    """
     if function == 'torch._utils _rebuild_tensor_v2':
         storage, offset, size, stride = arguments[:4]
         return _make_tensor(_expect(storage, _Storage), offset, _expect(size, tuple), _expect(stride, tuple))
@@ -189,7 +206,9 @@ def _make_tensor(storage: _Storage, offset: Any, size: tuple[Any, ...], stride: 
 
 
 def _flatten(root: Any, limit: int) -> dict[str, _StoredTensor]:
-    """Dotted names of all tensors. Modules may be shared, so that a small pickle can hold endlessly many: ``limit`` bounds the visits."""
+    """Dotted names of all tensors. Modules may be shared, so that a small pickle can hold endlessly many: ``limit``
+    bounds the visits.
+    """
     tensors: dict[str, _StoredTensor] = {}
     pending = [('', _expect(root, dict), 0)]
     while pending:
@@ -207,7 +226,11 @@ def _flatten(root: Any, limit: int) -> dict[str, _StoredTensor]:
 
 def _read_storage(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo], storage: _Storage) -> Tensor:
     record = records.get(f'data/{storage.key}')
-    if record is None or record.compress_type != zipfile.ZIP_STORED or record.file_size != storage.numel * storage.dtype.itemsize:
+    if (
+        record is None
+        or record.compress_type != zipfile.ZIP_STORED
+        or record.file_size != storage.numel * storage.dtype.itemsize
+    ):
         raise ValueError(f'storage {storage.key[:80]} is missing, compressed or not of the size that data.pkl says')
     content = bytearray(archive.read(record))  # the zip's checksum is verified here
     return torch.frombuffer(content, dtype=storage.dtype) if content else torch.empty(0, dtype=storage.dtype)

@@ -36,7 +36,9 @@ MOST_LINES = 4
 
 @cache
 def _font() -> ImageFont.FreeTypeFont:
-    """The fixed-width font that matplotlib brings: it knows more alphabets than Pillow's own. Characters it lacks come out as boxes."""
+    """The fixed-width font that matplotlib brings: it knows more alphabets than Pillow's own. Characters it lacks come
+    out as boxes.
+    """
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / 'fonts/ttf/DejaVuSansMono.ttf'), FONT_SIZE)
 
 
@@ -44,7 +46,10 @@ def _to_bool(masks: Masks, name: str, shape: tuple[int, int, int]) -> np.ndarray
     """Masks as (K, height, width) bool; probabilities become masks at one half."""
     array = masks.detach().cpu().numpy() if isinstance(masks, torch.Tensor) else np.asarray(masks)
     if array.shape != shape:
-        raise ValueError(f'{name} must have the shape (K, height, width) = {shape} of the expressions and the picture, got {array.shape}.')
+        raise ValueError(
+            f'{name} must have the shape (K, height, width) = {shape} of the expressions and the picture, got '
+            f'{array.shape}.'
+        )
     return array if array.dtype == bool else array > 0.5
 
 
@@ -66,7 +71,9 @@ def _overlay(tile: np.ndarray, mask: np.ndarray, color: Color) -> np.ndarray:
 
 
 def _caption(width: int, text: str, note: str = '', ink: Color = INK) -> np.ndarray:
-    """A strip of text of the given width, in as many lines as it takes up to MOST_LINES; ``note`` stands at its right end."""
+    """A strip of text of the given width, in as many lines as it takes up to MOST_LINES; ``note`` stands at its right
+    end.
+    """
     room = width - 2 * GAP - int(_font().getlength(note + ' '))
     letters = max(len(' ...'), int(room / _font().getlength('m')))
     lines = textwrap.wrap(text, letters, max_lines=MOST_LINES, placeholder=' ...')
@@ -91,7 +98,9 @@ def _side_by_side(tiles: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts[:-1], axis=1)
 
 
-def draw_panel(image: np.ndarray, expressions: Sequence[str], predictions: Masks | None = None, ground_truth: Masks | None = None) -> np.ndarray:
+def draw_panel(
+    image: np.ndarray, expressions: Sequence[str], predictions: Masks | None = None, ground_truth: Masks | None = None
+) -> np.ndarray:
     """One row per expression: the picture, the prediction over it, the ground truth over it; above them the expression.
 
     Where both masks are given their IoU, in percent, stands beside the expression.
@@ -162,10 +171,12 @@ class ReferringVisualizer(Visualizer):
         out_file: str | None = None,
         step: int = 0,
     ) -> None:
-        """Draws the panel of a data sample; it goes to every visualizer backend, and to a file and a window if asked for.
+        """Draws the panel of a data sample; it goes to every visualizer backend, and to a file and a window if asked
+        for.
 
         Args:
-            name: identifier of the picture in the backends; a slash becomes ``_``, since mmengine's local backend would make no folder for it.
+            name: identifier of the picture in the backends; a slash becomes ``_``, since mmengine's local backend would
+                make no folder for it.
             image: (height, width, 3) uint8 RGB, of the size that the sample's masks have.
             data_sample: ``SegDataSample`` with ``expressions`` and, after prediction, ``predictions``.
             draw_gt: draw ``expressions.masks`` where present.

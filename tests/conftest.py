@@ -60,7 +60,9 @@ def tiny_config(tiny_architecture: dict[str, Any]) -> Callable[..., dict[str, An
             type='cmmasksd.ReferringSegmentor',
             backbone=dict(type='cmmasksd.OpenCLIPVisionTransformer', architecture=tiny_architecture, image_size=SIZE),
             text_encoder=dict(type='cmmasksd.OpenCLIPTextTransformer', architecture=tiny_architecture),
-            neck=dict(type='cmmasksd.CrossModalFPN', in_channels=(16, 16, 8), text_channels=8, out_channels=(8, 16, 32)),
+            neck=dict(
+                type='cmmasksd.CrossModalFPN', in_channels=(16, 16, 8), text_channels=8, out_channels=(8, 16, 32)
+            ),
             decode_head=dict(
                 type='cmmasksd.VisionLanguageDecodeHead',
                 channels=16,
@@ -105,10 +107,16 @@ def make_ids() -> Callable[[Sequence[int], int], Tensor]:
 
 @pytest.fixture
 def make_batch(make_ids: Callable[[Sequence[int], int], Tensor]) -> Callable[..., dict[str, Any]]:
-    """``make_batch(counts)``: what the dataloader gives, ``counts`` expressions of each image; the same at each call of equal arguments."""
+    """``make_batch(counts)``: what the dataloader gives, ``counts`` expressions of each image; the same at each call
+    of equal arguments.
+    """
 
     def make(
-        counts: Sequence[int] = (1, 1), training: bool = True, size: tuple[int, int] = SIZE, original: tuple[int, int] = (40, 30), length: int = 9
+        counts: Sequence[int] = (1, 1),
+        training: bool = True,
+        size: tuple[int, int] = SIZE,
+        original: tuple[int, int] = (40, 30),
+        length: int = 9,
     ) -> dict[str, Any]:
         torch.manual_seed(2)
         images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for _ in counts]
@@ -118,7 +126,9 @@ def make_batch(make_ids: Callable[[Sequence[int], int], Tensor]) -> Callable[...
             sample = SegDataSample(metainfo=dict(letterbox=Letterbox.fit(shape, size), ori_shape=shape, img_shape=size))
             ids = make_ids([1 + (number + place) % (length - 2) for place in range(count)], length)
             masks = (torch.rand(count, *size) > 0.5).float() if training else torch.rand(count, *shape) > 0.5
-            sample.expressions = InstanceData(texts=[f'thing {place}' for place in range(count)], input_ids=ids, masks=masks)
+            sample.expressions = InstanceData(
+                texts=[f'thing {place}' for place in range(count)], input_ids=ids, masks=masks
+            )
             samples.append(sample)
         return dict(inputs=images, data_samples=samples)
 

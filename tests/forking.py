@@ -19,7 +19,15 @@ from yapf.yapflib import yapf_api
 
 from tests.test_tools.running import ROOT, environment
 
-PRELOAD = ['torchvision', 'open_clip.tokenizer', 'matplotlib.figure', 'cmmasksd.apis', 'cmmasksd.models', 'cmmasksd.engine', __name__]
+PRELOAD = [
+    'torchvision',
+    'open_clip.tokenizer',
+    'matplotlib.figure',
+    'cmmasksd.apis',
+    'cmmasksd.models',
+    'cmmasksd.engine',
+    __name__,
+]
 LIMIT = 300  # seconds
 
 
@@ -64,18 +72,25 @@ def run_ranks(target: Callable[..., Any], world_size: int, folder: Path, *argume
 
 
 def tool(script: str, *arguments: object) -> None:
-    """``python SCRIPT ARGUMENTS``, in the process at hand; the config's text is not made pretty, which would take longer than the training."""
+    """``python SCRIPT ARGUMENTS``, in the process at hand; the config's text is not made pretty, which would take
+    longer than the training.
+    """
     yapf_api.FormatCode = lambda text, **style: (text, True)
     sys.argv = [script, *map(str, arguments)]
     runpy.run_path(str(ROOT / script), run_name='__main__')
 
 
 def start_job(world_size: int, folder: Path, target: Callable[..., Any], *arguments: object) -> list[BaseProcess]:
-    """Starts ``target(*arguments)`` as the processes of one job, with the variables that torchrun sets but without torchrun."""
+    """Starts ``target(*arguments)`` as the processes of one job, with the variables that torchrun sets but without
+    torchrun.
+    """
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    return [start(_run_in_job, target, rank, world_size, port, arguments, log=folder / f'output_{rank}') for rank in range(world_size)]
+    return [
+        start(_run_in_job, target, rank, world_size, port, arguments, log=folder / f'output_{rank}')
+        for rank in range(world_size)
+    ]
 
 
 def _run_in_job(target: Callable[..., Any], rank: int, world_size: int, port: int, arguments: tuple) -> None:

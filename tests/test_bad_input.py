@@ -1,7 +1,9 @@
-"""Bad input in training and evaluation: the shipped pipelines and the quick start's model on folders that are broken in every known way.
+"""Bad input in training and evaluation: the shipped pipelines and the quick start's model on folders that are broken in
+every known way.
 
-Each case is (how the folder is broken, what is raised, what it says); a case that raises nothing trains and evaluates. What concerns inference is in
-tests/test_apis/test_inferencer_bad_input.py, the files of strangers in tests/test_datasets and tests/test_checkpoints.py.
+Each case is (how the folder is broken, what is raised, what it says); a case that raises nothing trains and evaluates.
+What concerns inference is in tests/test_apis/test_inferencer_bad_input.py, the files of strangers in
+tests/test_datasets and tests/test_checkpoints.py.
 """
 
 from __future__ import annotations
@@ -56,10 +58,14 @@ def model() -> nn.Module:
 
 
 def run(stage: str, root: Path, model: nn.Module, workers: int = 0, **dataset_options: Any) -> int:
-    """At most two items through data set, data loader and model, as the Runner does it; results must be sound. Gives the number of items."""
+    """At most two items through data set, data loader and model, as the Runner does it; results must be sound. Gives
+    the number of items.
+    """
     loader, split = STAGES[stage]
     cfg = Config.fromfile(CONFIG)
-    cfg[loader].dataset.update(dict(data_root=str(root), split=split, indices=2, serialize_data=False, **dataset_options))
+    cfg[loader].dataset.update(
+        dict(data_root=str(root), split=split, indices=2, serialize_data=False, **dataset_options)
+    )
     with DefaultScope.overwrite_default_scope('cmmasksd'), warnings.catch_warnings():
         warnings.simplefilter('ignore', ReferWarning)
         dataset = DATASETS.build(cfg[loader].dataset)
@@ -112,7 +118,9 @@ def resize(height: int, width: int) -> Break:
     def apply(root: Path) -> None:
         for path in pictures(root):
             Image.new('RGB', (width, height), (200, 30, 30)).save(path, format='png')
-        edit_instances(lambda instances: [image.update(height=height, width=width) for image in instances['images']])(root)
+        edit_instances(lambda instances: [image.update(height=height, width=width) for image in instances['images']])(
+            root
+        )
         segment({'size': [height, width], 'counts': [0, height * width]})(root)
 
     return apply
@@ -129,7 +137,9 @@ def edit_instances(change: Callable[[dict], Any]) -> Break:
 
 
 def segment(segmentation: Any) -> Break:
-    return edit_instances(lambda instances: [annotation.update(segmentation=segmentation) for annotation in instances['annotations']])
+    return edit_instances(
+        lambda instances: [annotation.update(segmentation=segmentation) for annotation in instances['annotations']]
+    )
 
 
 def edit_refs(change: Callable[[dict], Any]) -> Break:
@@ -175,36 +185,112 @@ REFS, INSTANCES = 'refshapes/refs(unc).p', 'refshapes/instances.json'
 RAISING: dict[str, tuple[Break, type[Exception], str]] = {
     'picture missing': (each_picture(Path.unlink), FileNotFoundError, IN_PICTURE + 'no such picture; check the path'),
     'picture a folder': (each_picture(to_folder), OSError, IN_PICTURE + 'cannot be opened .*give the path of a file'),
-    'picture empty': (each_picture(lambda path: path.write_bytes(b'')), ValueError, IN_PICTURE + 'truncated or no picture.*fetch it again'),
-    'picture truncated': (each_picture(lambda path: path.write_bytes(path.read_bytes()[:-100])), ValueError, IN_PICTURE + 'truncated'),
-    'picture a web page': (each_picture(lambda path: path.write_bytes(b'<html>')), ValueError, IN_PICTURE + 'no picture'),
-    'picture of 32 bits': (reencode('tiff', lambda image: image.convert('F')), ValueError, IN_PICTURE + 'no picture of 8 or 16 bits'),
-    'picture of another size': (reencode('png', lambda image: image.resize((90, 64))), ValueError, IN_PICTURE + '64 x 90 .*says 64 x 96'),
-    'no image folder': (lambda root: shutil.rmtree(root / 'images'), ReferError, 'no image folder: looked for .*put or link the pictures'),
-    'no annotations': (lambda root: shutil.rmtree(root / 'refshapes'), ReferError, r'refs\(unc\)\.p .*not found .*check data_root'),
+    'picture empty': (
+        each_picture(lambda path: path.write_bytes(b'')),
+        ValueError,
+        IN_PICTURE + 'truncated or no picture.*fetch it again',
+    ),
+    'picture truncated': (
+        each_picture(lambda path: path.write_bytes(path.read_bytes()[:-100])),
+        ValueError,
+        IN_PICTURE + 'truncated',
+    ),
+    'picture a web page': (
+        each_picture(lambda path: path.write_bytes(b'<html>')),
+        ValueError,
+        IN_PICTURE + 'no picture',
+    ),
+    'picture of 32 bits': (
+        reencode('tiff', lambda image: image.convert('F')),
+        ValueError,
+        IN_PICTURE + 'no picture of 8 or 16 bits',
+    ),
+    'picture of another size': (
+        reencode('png', lambda image: image.resize((90, 64))),
+        ValueError,
+        IN_PICTURE + '64 x 90 .*says 64 x 96',
+    ),
+    'no image folder': (
+        lambda root: shutil.rmtree(root / 'images'),
+        ReferError,
+        'no image folder: looked for .*put or link the pictures',
+    ),
+    'no annotations': (
+        lambda root: shutil.rmtree(root / 'refshapes'),
+        ReferError,
+        r'refs\(unc\)\.p .*not found .*check data_root',
+    ),
     'refs missing': (lambda root: (root / REFS).unlink(), ReferError, r'refs\(unc\)\.p not found'),
     'refs empty': (overwrite(REFS, b''), ReferError, r'refs\(unc\)\.p is empty; get it anew'),
     'refs cut off': (cut(REFS), UnsafePickleError, r'refs\(unc\)\.p.*cut off.*get the file anew'),
-    'refs that call': (overwrite(REFS, b'cos\nsystem\n(Vtrue\ntR.'), UnsafePickleError, r'refs\(unc\)\.p: GLOBAL at byte 0'),
-    'refs that ask for memory': (overwrite(REFS, b'Nr\xff\xff\xff\x0f0.'), UnsafePickleError, r'refs\(unc\)\.p: LONG_BINPUT at byte 1'),
+    'refs that call': (
+        overwrite(REFS, b'cos\nsystem\n(Vtrue\ntR.'),
+        UnsafePickleError,
+        r'refs\(unc\)\.p: GLOBAL at byte 0',
+    ),
+    'refs that ask for memory': (
+        overwrite(REFS, b'Nr\xff\xff\xff\x0f0.'),
+        UnsafePickleError,
+        r'refs\(unc\)\.p: LONG_BINPUT at byte 1',
+    ),
     'instances cut off': (cut(INSTANCES), ReferError, r'instances\.json is not valid JSON .*get it anew'),
     'refs without a target': (edit_refs(lambda ref: ref.update(ann_id=[-1])), ReferError, 'as in gRefCOCO'),
-    'ref without a sentence': (edit_refs(lambda ref: ref.update(sentences=[])), ReferError, r'refs\(unc\)\.p, record 0: it has no sentence; leave'),
-    'annotation of another set': (edit_refs(lambda ref: ref.update(ann_id=10**6)), ReferError, 'ref 0: its annotation 1000000 is not in'),
-    'picture of another set': (edit_refs(lambda ref: ref.update(image_id=10**6)), ReferError, 'ref 0: its image 1000000 is not in'),
+    'ref without a sentence': (
+        edit_refs(lambda ref: ref.update(sentences=[])),
+        ReferError,
+        r'refs\(unc\)\.p, record 0: it has no sentence; leave',
+    ),
+    'annotation of another set': (
+        edit_refs(lambda ref: ref.update(ann_id=10**6)),
+        ReferError,
+        'ref 0: its annotation 1000000 is not in',
+    ),
+    'picture of another set': (
+        edit_refs(lambda ref: ref.update(image_id=10**6)),
+        ReferError,
+        'ref 0: its image 1000000 is not in',
+    ),
     'empty expression': (say(''), ReferError, IN_SENTENCE + 'is empty .*write it anew'),
     'blank expression': (say(' \t '), ReferError, IN_SENTENCE + 'is empty'),
     'endless expression': (say('a' * 10_001), ReferError, IN_SENTENCE + '.*at most 10000 characters'),
     'half of a surrogate pair': (say('red \ud800'), ReferError, IN_SENTENCE + '.*is not text'),
-    'expression of no word': (say('&nbsp;'), ValueError, IN_PICTURE + "expression '&nbsp;' is empty: give at least one word"),
+    'expression of no word': (
+        say('&nbsp;'),
+        ValueError,
+        IN_PICTURE + "expression '&nbsp;' is empty: give at least one word",
+    ),
     'NaN in a polygon': (segment([[1, 1, float('nan'), 9, 9, 9]]), ReferError, IN_ANNOTATION + 'a polygon has NaN'),
-    'polygon far outside': (segment([[1, 1, 5000, 9, 9, 9]]), ReferError, IN_ANNOTATION + 'a polygon reaches far outside .*swapped'),
-    'degenerate polygons alone': (segment([[1, 1, 5, 5]]), ReferError, IN_ANNOTATION + 'none of its polygon parts .*redraw'),
-    'mask of the wrong size': (segment({'size': [96, 64], 'counts': [0, 6144]}), ReferError, IN_ANNOTATION + r'its RLE has size \[96, 64\]'),
-    'runs that do not fit': (segment({'size': [64, 96], 'counts': [0, 6145]}), ReferError, IN_ANNOTATION + 'the runs of its RLE do not add up'),
+    'polygon far outside': (
+        segment([[1, 1, 5000, 9, 9, 9]]),
+        ReferError,
+        IN_ANNOTATION + 'a polygon reaches far outside .*swapped',
+    ),
+    'degenerate polygons alone': (
+        segment([[1, 1, 5, 5]]),
+        ReferError,
+        IN_ANNOTATION + 'none of its polygon parts .*redraw',
+    ),
+    'mask of the wrong size': (
+        segment({'size': [96, 64], 'counts': [0, 6144]}),
+        ReferError,
+        IN_ANNOTATION + r'its RLE has size \[96, 64\]',
+    ),
+    'runs that do not fit': (
+        segment({'size': [64, 96], 'counts': [0, 6145]}),
+        ReferError,
+        IN_ANNOTATION + 'the runs of its RLE do not add up',
+    ),
     'no segmentation': (segment(None), ReferError, IN_ANNOTATION + 'its segmentation is empty'),
-    'empty mask': (segment({'size': [64, 96], 'counts': [6144]}), ReferError, IN_MASK + 'its mask covers no pixel .*redraw'),
-    'object beside its picture': (segment([[-20, -20, -5, -20, -5, -5]]), ReferError, IN_MASK + 'its mask covers no pixel'),
+    'empty mask': (
+        segment({'size': [64, 96], 'counts': [6144]}),
+        ReferError,
+        IN_MASK + 'its mask covers no pixel .*redraw',
+    ),
+    'object beside its picture': (
+        segment([[-20, -20, -5, -20, -5, -5]]),
+        ReferError,
+        IN_MASK + 'its mask covers no pixel',
+    ),
 }
 
 
@@ -237,7 +323,9 @@ SOUND: dict[str, Break] = {
     'another alphabet': say('左のシマウマ'),
     'control characters': say('red\0 \x07circle\u200d'),
     'degenerate parts beside a sound one': segment([[1, 1, 5, 5], [1, 1, 5, 5, 9, 9], [1, 1, 30, 1, 30, 30, 1, 30]]),
-    'several RLEs': segment([{'size': [64, 96], 'counts': [0, 64, 6080]}, {'size': [64, 96], 'counts': [100, 0, 100, 64, 5880]}]),
+    'several RLEs': segment(
+        [{'size': [64, 96], 'counts': [0, 64, 6080]}, {'size': [64, 96], 'counts': [100, 0, 100, 64, 5880]}]
+    ),
     'a polygon over the edge': segment([[-10, -10, 30, -10, 30, 30]]),
 }
 
@@ -246,7 +334,8 @@ SOUND: dict[str, Break] = {
 @pytest.mark.parametrize('case', SOUND)
 def test_it_is_unusual_but_sound(root: Path, model: nn.Module, case: str, stage: str) -> None:
     SOUND[case](root)
-    assert run(stage, root, model) == {'training': 2, 'evaluation': 1}[stage]  # the val split of the set has one picture
+    # the val split of the set has one picture
+    assert run(stage, root, model) == {'training': 2, 'evaluation': 1}[stage]
 
 
 @pytest.mark.parametrize('stage', STAGES)
@@ -264,7 +353,9 @@ def test_worker_processes_hand_the_message_on(root: Path, model: nn.Module) -> N
 
 
 @pytest.mark.parametrize('stage', STAGES)
-def test_a_long_expression_is_cut_and_that_is_said_once(root: Path, model: nn.Module, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_expression_is_cut_and_that_is_said_once(
+    root: Path, model: nn.Module, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: list[str] = []
     monkeypatch.setattr(text_module, 'print_log', lambda message, **options: said.append(message))
     text_module._say_that_sentences_are_cut.cache_clear()
@@ -283,10 +374,12 @@ def test_counts_that_are_not_the_published_ones_are_named(root: Path, stage: str
         warnings.simplefilter('always')
         DATASETS.build(dict(type='RefCOCODataset', data_root=str(root), dataset=published, split=split))
     told = [str(warning.message) for warning in caught if issubclass(warning.category, ReferWarning)]
-    assert len(told) == warned and all('train has ' in text and 'published are 42404' in text and str(root) in text for text in told)
+    assert len(told) == warned and all(
+        'train has ' in text and 'published are 42404' in text and str(root) in text for text in told
+    )
 
 
-# --- configs ---------------------------------------------------------------------------------------------------------------------------------
+# --- configs ----------------------------------------------------------------------------------------------------------
 
 
 def build(cfg: Config) -> nn.Module:
@@ -304,7 +397,10 @@ def pipeline_with(loader: str, kind: str, **options: Any) -> list[dict]:
 def test_a_token_length_that_the_tower_has_not(root: Path, stage: str) -> None:
     cfg = Config.fromfile(CONFIG)
     cfg.model.text_encoder.architecture.text_cfg.context_length = 16
-    with pytest.raises(ValueError, match="17 tokens, but the text tower has 16 positions: lower the pipeline's TokenizeExpressions.token_length"):
+    with pytest.raises(
+        ValueError,
+        match="17 tokens, but the text tower has 16 positions: lower the pipeline's TokenizeExpressions.token_length",
+    ):
         run(stage, root, build(cfg))
 
 
@@ -314,7 +410,12 @@ def test_a_token_length_that_the_tower_has_not(root: Path, stage: str) -> None:
     [
         ('TokenizeExpressions', dict(token_length=78), ValueError, 'token_length must lie between 3 and 77, got 78'),
         ('LetterboxResize', dict(size=(128, 0)), ValueError, 'size must be .height, width. of at least one pixel'),
-        ('LetterboxResize', dict(size=(64, 64)), ValueError, r"built for inputs of \(128, 128\), got \(64, 64\): let the pipeline's LetterboxResize"),
+        (
+            'LetterboxResize',
+            dict(size=(64, 64)),
+            ValueError,
+            r"built for inputs of \(128, 128\), got \(64, 64\): let the pipeline's LetterboxResize",
+        ),
         ('SelectSentences', dict(mode='last'), ValueError, "mode must be one of .*'last'"),
         ('LetterboxResize', dict(type='LetterBox'), KeyError, 'LetterBox is not in the .*transform'),
     ],
@@ -332,9 +433,24 @@ def test_a_pipeline_that_cannot_be(
     [
         ('backbone.type', 'NoSuchTower', KeyError, 'NoSuchTower is not in the .*model registry'),
         ('backbone.image_size', (100, 128), ValueError, r'image_size \(100, 128\) is no multiple of the patch size 16'),
-        ('backbone.architecture', 'ViT-X-99', ValueError, "open_clip has no architecture 'ViT-X-99'; see open_clip.list_models"),
-        ('backbone.architecture.vision_cfg.layers', 2, ValueError, r'from blocks \(-1, 0\), but the image tower has 2.*at least three blocks'),
-        ('backbone.out_indices', (1, 4), ValueError, r'from blocks \(1, 4\), but the image tower has 4, counted from 0: give out_indices'),
+        (
+            'backbone.architecture',
+            'ViT-X-99',
+            ValueError,
+            "open_clip has no architecture 'ViT-X-99'; see open_clip.list_models",
+        ),
+        (
+            'backbone.architecture.vision_cfg.layers',
+            2,
+            ValueError,
+            r'from blocks \(-1, 0\), but the image tower has 2.*at least three blocks',
+        ),
+        (
+            'backbone.out_indices',
+            (1, 4),
+            ValueError,
+            r'from blocks \(1, 4\), but the image tower has 4, counted from 0: give out_indices',
+        ),
         ('backbone.out_indices', (2, 1), ValueError, r'from blocks \(2, 1\).*with i < j'),
         ('backbone.out_indices', (1,), ValueError, r'from blocks \(1,\)'),
         ('expressions_per_chunk', 0, ValueError, 'expressions_per_chunk must be at least 1'),
@@ -352,6 +468,8 @@ def test_a_tag_needs_the_name_of_an_architecture(part: str) -> None:
     cfg = Config.fromfile(CONFIG)
     cfg.model[part].pretrained = 'openai'
     model = build(cfg)
-    with pytest.raises(ValueError, match="pretrained='openai' needs open_clip's name of the architecture.*or give a file") as caught:
+    with pytest.raises(
+        ValueError, match="pretrained='openai' needs open_clip's name of the architecture.*or give a file"
+    ) as caught:
         getattr(model, part).init_weights()
     assert len(str(caught.value)) < 300

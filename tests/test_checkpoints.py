@@ -20,7 +20,15 @@ from torch.utils.data import Dataset
 
 from cmmasksd.checkpoints import CheckpointError, load_checkpoint_file, load_clip_state_dict, register_safe_loader
 
-CLIP_NAMES = {'visual.conv1.weight', 'visual.proj', 'transformer.weight', 'positional_embedding', 'ln_final.weight', 'ln_final.bias', 'logit_scale'}
+CLIP_NAMES = {
+    'visual.conv1.weight',
+    'visual.proj',
+    'transformer.weight',
+    'positional_embedding',
+    'ln_final.weight',
+    'ln_final.bias',
+    'logit_scale',
+}
 
 
 class Trap:
@@ -33,7 +41,7 @@ class Trap:
         return open, (str(self.path), 'w')
 
 
-# --- a real training checkpoint ---------------------------------------------------------------------------------------------------------------
+# --- a real training checkpoint ---------------------------------------------------------------------------------------
 
 
 class Numbers(Dataset):
@@ -59,7 +67,11 @@ def make_runner(work_dir, epochs, hooks=('EMAHook',), **options):
         work_dir=str(work_dir),
         train_dataloader=dict(batch_size=2, dataset=Numbers(), sampler=dict(type='DefaultSampler', shuffle=True)),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=0.1)),
-        param_scheduler=[dict(type='LinearLR', begin=0, end=1), dict(type='CosineAnnealingLR', T_max=4), dict(type='PolyLR', end=4)],
+        param_scheduler=[
+            dict(type='LinearLR', begin=0, end=1),
+            dict(type='CosineAnnealingLR', T_max=4),
+            dict(type='PolyLR', end=4),
+        ],
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         custom_hooks=[dict(type=hook) for hook in hooks],
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
@@ -115,7 +127,7 @@ def test_load_from_and_load_checkpoint_use_the_safe_loader(trained, tmp_path):
         torch.testing.assert_close(model.state_dict()[name], value, rtol=0, atol=0)
 
 
-# --- strangers' files -------------------------------------------------------------------------------------------------------------------------
+# --- strangers' files -------------------------------------------------------------------------------------------------
 
 
 def test_a_malicious_checkpoint_is_refused_everywhere_and_runs_nothing(tmp_path):
@@ -129,7 +141,9 @@ def test_a_malicious_checkpoint_is_refused_everywhere_and_runs_nothing(tmp_path)
         lambda: make_runner(tmp_path, epochs=2, load_from=str(path)).load_or_resume(),
     )
     for read in reads:
-        with pytest.raises(CheckpointError, match='evil.pth was refused and nothing in it was run: it asks for (io|builtins|_io).open'):
+        with pytest.raises(
+            CheckpointError, match='evil.pth was refused and nothing in it was run: it asks for (io|builtins|_io).open'
+        ):
             read()
     assert not trap.exists()
     torch.load(path, weights_only=False)['extra'].close()
@@ -213,7 +227,10 @@ def test_truncated_checkpoints(trained, tmp_path):
 
 def test_a_compressed_archive_could_unfold_to_any_size(tmp_path):
     torch.save(dict(a=torch.zeros(100_000)), tmp_path / 'plain.pth')
-    with zipfile.ZipFile(tmp_path / 'plain.pth') as plain, zipfile.ZipFile(tmp_path / 'bomb.pth', 'w', zipfile.ZIP_DEFLATED) as bomb:
+    with (
+        zipfile.ZipFile(tmp_path / 'plain.pth') as plain,
+        zipfile.ZipFile(tmp_path / 'bomb.pth', 'w', zipfile.ZIP_DEFLATED) as bomb,
+    ):
         for record in plain.infolist():
             bomb.writestr(record.filename, plain.read(record))
     with pytest.raises(CheckpointError, match='bomb.pth is a zip archive, but not one that torch wrote'):
@@ -230,13 +247,20 @@ def test_paths_that_are_no_files(tmp_path):
         load_checkpoint_file(tmp_path / 'list.pth')
 
 
-# --- mmengine's schemes -----------------------------------------------------------------------------------------------------------------------
+# --- mmengine's schemes -----------------------------------------------------------------------------------------------
 
 
 def test_every_scheme_of_mmengine_is_ours_or_refused():
     loaders = Counter(loader.__module__ for loader in CheckpointLoader._schemes.values())
     assert set(loaders) == {'cmmasksd.checkpoints'} and loaders.total() >= 8
-    for name in ('s3://bucket/a.pth', 'openmmlab://res50', 'torchvision://resnet18', 'mmcls://x', 'pavi://x', 'ftp://host/a.pth'):
+    for name in (
+        's3://bucket/a.pth',
+        'openmmlab://res50',
+        'torchvision://resnet18',
+        'mmcls://x',
+        'pavi://x',
+        'ftp://host/a.pth',
+    ):
         with pytest.raises(CheckpointError, match='local files and http'):
             CheckpointLoader.load_checkpoint(name)
 
@@ -262,16 +286,24 @@ def test_another_projects_pipeline_that_uses_ours_loads_safely(tmp_path):
     trap, evil, config = tmp_path / 'sprung', tmp_path / 'evil.pth', tmp_path / 'config.py'
     torch.save(dict(state_dict={}, extra=Trap(trap)), evil)
     config.write_text(FOREIGN_CONFIG.format(work_dir=str(tmp_path), checkpoint=str(evil)))
-    code = 'import sys; from mmengine.config import Config; from mmengine.runner import Runner; ' \
-           'Runner.from_cfg(Config.fromfile(sys.argv[1])).load_or_resume()'
+    code = (
+        'import sys; from mmengine.config import Config; from mmengine.runner import Runner; '
+        'Runner.from_cfg(Config.fromfile(sys.argv[1])).load_or_resume()'
+    )
     done = subprocess.run([sys.executable, '-c', code, str(config)], capture_output=True, text=True)
-    assert done.returncode != 0 and 'CheckpointError' in done.stderr and 'evil.pth was refused and nothing in it was run' in done.stderr
+    assert (
+        done.returncode != 0
+        and 'CheckpointError' in done.stderr
+        and 'evil.pth was refused and nothing in it was run' in done.stderr
+    )
     assert not trap.exists()
 
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """A web server that hands out the files of ``tmp_path / 'served'`` and counts the requests; torch.hub's folder is put aside."""
+    """A web server that hands out the files of ``tmp_path / 'served'`` and counts the requests; torch.hub's folder is
+    put aside.
+    """
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
     (tmp_path / 'served').mkdir()
     requests = Counter()
@@ -314,7 +346,7 @@ def test_web_addresses_are_downloaded_once_and_read_safely(tmp_path, server):
         CheckpointLoader.load_checkpoint(f'{address}/')
 
 
-# --- CLIP -------------------------------------------------------------------------------------------------------------------------------------
+# --- CLIP -------------------------------------------------------------------------------------------------------------
 
 
 class Visual(nn.Module):
@@ -485,7 +517,10 @@ def test_malicious_archives_are_refused(small_archive, tmp_path, name):
 
 
 def test_modules_that_double_are_bounded(small_archive, tmp_path):
-    levels = b''.join(b'}q' + bytes([i]) + b'(X\x01\0\0\0ah' + bytes([i - 1]) + b'X\x01\0\0\0bh' + bytes([i - 1]) + b'u' for i in range(1, 60))
+    levels = b''.join(
+        b'}q' + bytes([i]) + b'(X\x01\0\0\0ah' + bytes([i - 1]) + b'X\x01\0\0\0bh' + bytes([i - 1]) + b'u'
+        for i in range(1, 60)
+    )
     path = rewrite(small_archive, tmp_path / 'double.pt', {'data.pkl': lambda _: b'}q\0' + levels + b'.'})
     with pytest.raises(CheckpointError, match='contain one another'):
         load_clip_state_dict(path)
@@ -516,7 +551,9 @@ def test_mutated_archives_load_or_raise_our_error(archive, tmp_path):
         damaged = bytearray(pickled)
         for position in generator.integers(0, len(pickled), 3):
             damaged[position] = generator.integers(0, 256)
-        path = rewrite(io.BytesIO(content), tmp_path / 'mutated.pt', {'data.pkl': lambda _, damaged=damaged: bytes(damaged)})
+        path = rewrite(
+            io.BytesIO(content), tmp_path / 'mutated.pt', {'data.pkl': lambda _, damaged=damaged: bytes(damaged)}
+        )
         try:
             load_clip_state_dict(path)
         except CheckpointError:
@@ -524,12 +561,14 @@ def test_mutated_archives_load_or_raise_our_error(archive, tmp_path):
     assert refused > 0
 
 
-# --- tags of open_clip ------------------------------------------------------------------------------------------------------------------------
+# --- tags of open_clip ------------------------------------------------------------------------------------------------
 
 
 def test_a_tag_is_downloaded_and_read_by_us(archive, clip, monkeypatch):
     asked = []
-    monkeypatch.setattr('open_clip.pretrained.download_pretrained', lambda config, **options: asked.append(config) or str(archive))
+    monkeypatch.setattr(
+        'open_clip.pretrained.download_pretrained', lambda config, **options: asked.append(config) or str(archive)
+    )
     assert_is_clip(load_clip_state_dict('openai', 'ViT-B-16-quickgelu'), clip)
     assert len(asked) == 1 and 'vit_base_patch16_clip_224.openai' in asked[0]['hf_hub']
 
@@ -539,7 +578,10 @@ def test_a_download_without_network_says_what_to_do(monkeypatch):
         raise FileNotFoundError('no network')
 
     monkeypatch.setattr('open_clip.pretrained.download_pretrained', fail)
-    with pytest.raises(CheckpointError, match='could not be downloaded .no network.; fetch them on a machine with a network .https://.*ViT-B-16.pt'):
+    with pytest.raises(
+        CheckpointError,
+        match='could not be downloaded .no network.; fetch them on a machine with a network .https://.*ViT-B-16.pt',
+    ):
         load_clip_state_dict('openai', 'ViT-B-16-quickgelu')
 
 

@@ -33,7 +33,7 @@ def build_on_meta(name: str) -> torch.nn.Module:
 
 def step_of(cfg: Config, loader: str, kind: str) -> dict:
     """The one step of that type in a loader's pipeline."""
-    step, = (step for step in cfg[loader].dataset.pipeline if step.type == kind)
+    (step,) = (step for step in cfg[loader].dataset.pipeline if step.type == kind)
     return step
 
 
@@ -64,7 +64,9 @@ def test_the_model_builds_at_its_real_size(name):
     cfg = load(name)
     model = build_on_meta(name)
     assert sum(parameter.numel() for parameter in model.parameters()) > 1e6
-    assert list(model.distillation) == [branch.type.rsplit('.')[-1].lower() for branch in cfg.model.get('distillation', [])]
+    assert list(model.distillation) == [
+        branch.type.rsplit('.')[-1].lower() for branch in cfg.model.get('distillation', [])
+    ]
     for part in ('backbone', 'text_encoder'):
         assert getattr(model, part).pretrained == cfg.model[part].get('pretrained')
     backbone, neck, head = model.backbone, model.neck, model.decode_head
@@ -74,7 +76,8 @@ def test_the_model_builds_at_its_real_size(name):
     assert cfg.model.decode_head.channels == neck.out_channels == head.norm.normalized_shape[0]
 
 
-@pytest.mark.parametrize('name', [name for name in CONFIGS if 'ablations' not in name or 'baseline' in name])  # ablations run as the baseline does
+# ablations run as the baseline does
+@pytest.mark.parametrize('name', [name for name in CONFIGS if 'ablations' not in name or 'baseline' in name])
 def test_the_meta_model_runs_at_the_pipelines_size(name):
     """Shapes of the whole flow, without a number being computed."""
     cfg = load(name)
@@ -82,7 +85,9 @@ def test_the_meta_model_runs_at_the_pipelines_size(name):
     height, width = step_of(cfg, 'train_dataloader', 'LetterboxResize').size
     length = step_of(cfg, 'train_dataloader', 'TokenizeExpressions').token_length
     with torch.device('meta'), torch.no_grad():
-        logits = model(torch.zeros(1, 3, height, width), torch.zeros(2, length, dtype=torch.long), torch.zeros(2, dtype=torch.long))
+        logits = model(
+            torch.zeros(1, 3, height, width), torch.zeros(2, length, dtype=torch.long), torch.zeros(2, dtype=torch.long)
+        )
     assert logits.shape == (2, 1, *(4 * side for side in model.backbone.grid_size))
 
 
@@ -133,12 +138,22 @@ def test_every_other_type_exists(name):
 def test_the_papers_recipe(name):
     cfg = load(name)
     image, text = cfg.model.distillation
-    assert (image.type, image.mask_ratio, image.top_k, image.loss_weight, image.shared) == ('LMVSD', 0.25, 0.5, 0.75, True)
+    assert (image.type, image.mask_ratio, image.top_k, image.loss_weight, image.shared) == (
+        'LMVSD',
+        0.25,
+        0.5,
+        0.75,
+        True,
+    )
     assert (text.type, text.mask_ratio, text.top_k, text.loss_weight, text.shared) == ('VMLSD', 0.1, 0.5, 0.1, True)
     assert cfg.model.threshold == 0.35
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('Adam', 1e-5, 5e-4)
-    assert (cfg.train_cfg.max_epochs, cfg.train_dataloader.batch_size, cfg.auto_scale_lr.base_batch_size) == (100, 4, 32)
+    assert (cfg.train_cfg.max_epochs, cfg.train_dataloader.batch_size, cfg.auto_scale_lr.base_batch_size) == (
+        100,
+        4,
+        32,
+    )
     assert cfg.train_dataloader.drop_last
     assert cfg.model.backbone.image_size == ((576, 576) if 'vit-b' in name else (532, 532))
     assert cfg.model.backbone.pretrained == cfg.model.text_encoder.pretrained == 'openai'

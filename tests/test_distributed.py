@@ -12,8 +12,12 @@ from mmengine.config import Config
 from cmmasksd import distributed
 
 
-@pytest.mark.parametrize(('dist_cfg', 'expected'), [(dict(backend='nccl'), None), (dict(backend='nccl', timeout=90), timedelta(seconds=90))])
-def test_the_timeout_of_the_config_holds_on_cpus(dist_cfg: dict[str, Any], expected: timedelta | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ('dist_cfg', 'expected'), [(dict(backend='nccl'), None), (dict(backend='nccl', timeout=90), timedelta(seconds=90))]
+)
+def test_the_timeout_of_the_config_holds_on_cpus(
+    dist_cfg: dict[str, Any], expected: timedelta | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started: list[tuple[tuple, dict]] = []
     monkeypatch.setattr(dist, 'init_process_group', lambda *args, **options: started.append((args, options)))
     monkeypatch.setattr(distributed, 'get_device', lambda: 'cpu')

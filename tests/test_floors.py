@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'cmmasksd'
 FLOORS = {
-    **dict.fromkeys(['registry', 'compat', 'checkpoints', 'torchscript_archive', 'distributed', 'memory', 'structures'], 0),
+    **dict.fromkeys(
+        ['registry', 'compat', 'checkpoints', 'torchscript_archive', 'distributed', 'memory', 'structures'], 0
+    ),
     **dict.fromkeys(['datasets', 'models', 'evaluation', 'engine', 'visualization'], 1),
     'apis': 2,
 }
@@ -33,7 +35,9 @@ def walk_imports(node: ast.AST, deferred: bool = False) -> Iterator[tuple[ast.Im
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.Import, ast.ImportFrom)):
             yield child, deferred
-        yield from walk_imports(child, deferred or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))
+        yield from walk_imports(
+            child, deferred or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        )
 
 
 def targets(statement: ast.Import | ast.ImportFrom, path: Path) -> list[str]:
@@ -105,9 +109,15 @@ def test_relative_imports_are_resolved() -> None:
 
 
 def test_every_room_has_a_floor() -> None:
-    entries = {path.stem for path in PACKAGE.iterdir() if path.suffix == '.py' or (path.is_dir() and path.name != '__pycache__')}
+    entries = {
+        path.stem
+        for path in PACKAGE.iterdir()
+        if path.suffix == '.py' or (path.is_dir() and path.name != '__pycache__')
+    }
     assert entries - {'__init__'} == set(FLOORS)
-    assert {path.name for path in (PACKAGE / 'models').iterdir() if path.is_dir() and path.name != '__pycache__'} == COMPONENTS
+    assert {
+        path.name for path in (PACKAGE / 'models').iterdir() if path.is_dir() and path.name != '__pycache__'
+    } == COMPONENTS
 
 
 def test_imports_go_downward() -> None:
@@ -146,7 +156,9 @@ def test_the_reader_of_annotations_needs_no_framework_and_nothing_outside_its_ro
     names = {name for path in paths for name, _ in imports(path)}
     assert len(paths) >= 10 and len(names) >= 20
     assert not {name.split('.')[0] for name in names} & {'torch', 'mmengine', 'mmcv', 'mmseg'}
-    assert not [name for name in names if name.startswith('cmmasksd.') and not name.startswith('cmmasksd.datasets.refer.')]
+    assert not [
+        name for name in names if name.startswith('cmmasksd.') and not name.startswith('cmmasksd.datasets.refer.')
+    ]
 
 
 def test_files_and_functions_stay_short() -> None:

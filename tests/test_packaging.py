@@ -77,7 +77,11 @@ def test_packages_are_found(setup_arguments: dict) -> None:
 
 @pytest.mark.parametrize('python', ['3.10', '3.11', '3.12'])
 def test_constraints_meet_the_requirements(python: str) -> None:
-    known = [line for line in lines_of('constraints') if (marker := Requirement(line).marker) is None or marker.evaluate({'python_version': python})]
+    known = [
+        line
+        for line in lines_of('constraints')
+        if (marker := Requirement(line).marker) is None or marker.evaluate({'python_version': python})
+    ]
     constraints = requirements(known)
     assert len(constraints) == len(known), 'a package is constrained twice'
     asked = [line for name in ('runtime', 'mminstall', 'openmmlab', 'tests') for line in lines_of(name)]
@@ -111,7 +115,10 @@ def test_scripts_know_no_machine() -> None:
         (['tools/dist_train.sh', 'config.py'], 'usage: bash tools/dist_train.sh CONFIG GPUS'),
         (['tools/dist_test.sh', 'config.py', 'weights.pth'], 'usage: bash tools/dist_test.sh CONFIG CHECKPOINT GPUS'),
         (['tools/slurm_train.sh', 'gpu'], 'usage: bash tools/slurm_train.sh PARTITION JOB CONFIG'),
-        (['tools/slurm_test.sh', 'gpu', 'job', 'config.py'], 'usage: bash tools/slurm_test.sh PARTITION JOB CONFIG CHECKPOINT'),
+        (
+            ['tools/slurm_test.sh', 'gpu', 'job', 'config.py'],
+            'usage: bash tools/slurm_test.sh PARTITION JOB CONFIG CHECKPOINT',
+        ),
     ],
 )
 def test_a_wrong_call_is_answered_in_one_sentence(command: list[str], message: str) -> None:
@@ -125,11 +132,25 @@ def run_with_recorder(folder: Path, program: str, command: list[str], **environm
     """Runs a script with ``program`` replaced by one that prints its arguments; gives them back."""
     recorder = folder / program
     # A Python that is asked with -c is the real one, so that the script's own questions are answered.
-    recorder.write_text(f'#!/bin/sh\nif [ "$1" = -c ]; then exec "{sys.executable}" "$@"; fi\necho "$OMP_NUM_THREADS"\nprintf "%s\\n" "$@"\n')
+    recorder.write_text(
+        f'#!/bin/sh\nif [ "$1" = -c ]; then exec "{sys.executable}" "$@"; fi\necho "$OMP_NUM_THREADS"\nprintf "%s\\n" '
+        '"$@"\n'
+    )
     recorder.chmod(0o755)
-    inherited = {name: value for name, value in os.environ.items() if name not in {'PORT', 'NNODES', 'OMP_NUM_THREADS', 'GPUS', 'GPUS_PER_NODE'}}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {'PORT', 'NNODES', 'OMP_NUM_THREADS', 'GPUS', 'GPUS_PER_NODE'}
+    }
     path = os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ['PATH']])
-    done = subprocess.run(['bash', *command], cwd=folder, env={**inherited, 'PATH': path, **environment}, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ['bash', *command],
+        cwd=folder,
+        env={**inherited, 'PATH': path, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return done.stdout.splitlines()
 
 
@@ -142,15 +163,30 @@ def test_dist_train_on_one_machine(tmp_path: Path) -> None:
     assert options['--nproc_per_node'] == '2'
     assert options['--nnodes'] == '1'
     assert 0 < int(options['--master_port']) < 65536
-    assert arguments[12:] == [str(ROOT / 'tools/train.py'), 'a config.py', '--launcher', 'pytorch', '--cfg-options', 'seed=1']
+    assert arguments[12:] == [
+        str(ROOT / 'tools/train.py'),
+        'a config.py',
+        '--launcher',
+        'pytorch',
+        '--cfg-options',
+        'seed=1',
+    ]
 
 
 def test_dist_test_over_several_machines(tmp_path: Path) -> None:
     nodes = {'NNODES': '2', 'NODE_RANK': '1', 'MASTER_ADDR': 'first', 'OMP_NUM_THREADS': '3'}
-    threads, *arguments = run_with_recorder(tmp_path, 'python', [str(ROOT / 'tools/dist_test.sh'), 'config.py', 'w.pth', '8'], **nodes)
+    threads, *arguments = run_with_recorder(
+        tmp_path, 'python', [str(ROOT / 'tools/dist_test.sh'), 'config.py', 'w.pth', '8'], **nodes
+    )
     assert threads == '3'
     options = dict(zip(arguments[2:12:2], arguments[3:12:2], strict=True))
-    expected = {'--nnodes': '2', '--node_rank': '1', '--nproc_per_node': '8', '--master_addr': 'first', '--master_port': '29500'}
+    expected = {
+        '--nnodes': '2',
+        '--node_rank': '1',
+        '--nproc_per_node': '8',
+        '--master_addr': 'first',
+        '--master_port': '29500',
+    }
     assert options == expected
     assert arguments[12:] == [str(ROOT / 'tools/test.py'), 'config.py', 'w.pth', '--launcher', 'pytorch']
 
@@ -163,7 +199,15 @@ def test_slurm(tmp_path: Path, script: str, positional: list[str]) -> None:
     command = [str(ROOT / f'tools/slurm_{script}.sh'), 'gpu', 'job', *positional, '--work-dir', 'out']
     _, *arguments = run_with_recorder(tmp_path, 'srun', command, GPUS='16', CPUS_PER_TASK='4', SRUN_ARGS='--qos high')
     text = ' '.join(arguments)
-    for part in ('--partition gpu', '--job-name job', '--gres gpu:8', '--ntasks 16', '--ntasks-per-node 8', '--cpus-per-task 4', '--qos high'):
+    for part in (
+        '--partition gpu',
+        '--job-name job',
+        '--gres gpu:8',
+        '--ntasks 16',
+        '--ntasks-per-node 8',
+        '--cpus-per-task 4',
+        '--qos high',
+    ):
         assert part in text
     assert text.endswith(f'tools/{script}.py {" ".join(positional)} --launcher slurm --work-dir out')
 

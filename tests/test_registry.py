@@ -65,7 +65,9 @@ def third_scope() -> Registry:
 
 
 def require_mmseg(room: str) -> None:
-    """Skips where mmseg's registries cannot be asked: they import mmseg's own types first, and the official ones need mmcv's compiled ops."""
+    """Skips where mmseg's registries cannot be asked: they import mmseg's own types first, and the official ones need
+    mmcv's compiled ops.
+    """
     try:
         import_module(f'mmseg.{room}')
     except ImportError as error:
@@ -83,7 +85,9 @@ def test_every_type_is_found_bare_and_from_the_root(name, no_default_scope):
         found = ours.get(type_name)
         assert found is not None and found.__module__.startswith('cmmasksd.')
         assert ours.parent.get(f'cmmasksd.{type_name}') is found
-    assert set(NAMES[name]) == {key for key, kind in ours.module_dict.items() if kind.__module__.startswith('cmmasksd.')}
+    assert set(NAMES[name]) == {
+        key for key, kind in ours.module_dict.items() if kind.__module__.startswith('cmmasksd.')
+    }
 
 
 def test_every_registry_is_a_direct_child_of_the_root():
@@ -93,7 +97,10 @@ def test_every_registry_is_a_direct_child_of_the_root():
         assert (ours.scope, ours.parent.scope, ours.parent.parent) == ('cmmasksd', 'mmengine', None)
 
 
-@pytest.mark.parametrize(('name', 'borrowed'), [('OPTIMIZERS', 'Adam'), ('PARAM_SCHEDULERS', 'CosineAnnealingLR'), ('HOOKS', 'SyncBuffersHook')])
+@pytest.mark.parametrize(
+    ('name', 'borrowed'),
+    [('OPTIMIZERS', 'Adam'), ('PARAM_SCHEDULERS', 'CosineAnnealingLR'), ('HOOKS', 'SyncBuffersHook')],
+)
 def test_mmengines_types_are_named_bare_in_our_scope(name, borrowed):
     with DefaultScope.overwrite_default_scope('cmmasksd'):
         assert getattr(registry, name).get(borrowed) is getattr(registry, name).parent.get(borrowed) is not None
@@ -167,9 +174,13 @@ def test_custom_imports_are_all_that_another_project_needs(scope, tmp_path):
     if scope == 'mmseg':
         require_mmseg('models')
     config = tmp_path / 'config.py'
-    config.write_text(f"custom_imports = dict(imports=['cmmasksd.registry'])\ndefault_scope = {scope!r}\nmodel = {PREFIXED!r}\n")
+    config.write_text(
+        f"custom_imports = dict(imports=['cmmasksd.registry'])\ndefault_scope = {scope!r}\nmodel = {PREFIXED!r}\n"
+    )
     root = Path(__file__).resolve().parents[1]
-    done = subprocess.run([sys.executable, '-c', FRESH, str(config)], cwd=root, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, '-c', FRESH, str(config)], cwd=root, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith('cmmasksd.models.necks.cross_modal_fpn')
 
@@ -179,7 +190,9 @@ def test_mmsegs_types_in_our_configs(tiny_config):
     preprocessor = dict(type='mmseg.SegDataPreProcessor', mean=[1.0, 2, 3], std=[4.0, 5, 6], size=(32, 48))
     with DefaultScope.overwrite_default_scope('cmmasksd'):
         loss = registry.MODELS.build(dict(type='mmseg.CrossEntropyLoss', use_sigmoid=True))
-        model = registry.MODELS.build({**tiny_config(), 'type': 'ReferringSegmentor', 'data_preprocessor': preprocessor})
+        model = registry.MODELS.build(
+            {**tiny_config(), 'type': 'ReferringSegmentor', 'data_preprocessor': preprocessor}
+        )
     assert loss(torch.zeros(2, 1, 4, 4), torch.ones(2, 4, 4)).isclose(torch.tensor(0.6931), atol=1e-4)
     assert class_of(model.data_preprocessor).startswith('mmseg.models')
     assert class_of(model).startswith('cmmasksd.models')

@@ -16,7 +16,10 @@ FRAMEWORKS = ('torch', 'mmengine', 'mmcv', 'mmseg', 'open_clip', 'cv2')
     ('module', 'absent'),
     [
         ('cmmasksd', FRAMEWORKS),
-        ('cmmasksd.registry', ('open_clip', 'mmseg', 'mmcv', 'pycocotools', 'cmmasksd.models', 'cmmasksd.datasets', 'cmmasksd.engine')),
+        (
+            'cmmasksd.registry',
+            ('open_clip', 'mmseg', 'mmcv', 'pycocotools', 'cmmasksd.models', 'cmmasksd.datasets', 'cmmasksd.engine'),
+        ),
         ('cmmasksd.datasets', ('open_clip', 'torchvision', 'cmmasksd.models')),
         ('cmmasksd.datasets.transforms', ('open_clip', 'torchvision', 'cmmasksd.models')),
         ('cmmasksd.engine', ('open_clip', 'torchvision', 'cmmasksd.models', 'cmmasksd.datasets')),
@@ -24,6 +27,10 @@ FRAMEWORKS = ('torch', 'mmengine', 'mmcv', 'mmseg', 'open_clip', 'cv2')
 )
 def test_a_room_brings_no_more_than_it_needs(module: str, absent: tuple[str, ...]) -> None:
     code = f'import sys, {module}; print(*sys.modules)'
-    loaded = set(subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+    loaded = set(
+        subprocess.run(
+            [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
     assert module in loaded
     assert not loaded & set(absent)

@@ -36,7 +36,10 @@ def test_placement_fills_one_side_and_keeps_the_ratio():
             letterbox = Letterbox.fit((height, width), (96, 128))
             assert letterbox.scaled[0] == 96 or letterbox.scaled[1] == 128
             assert abs(letterbox.scaled[0] * width - letterbox.scaled[1] * height) <= 0.51 * max(height, width)
-            borders = [outer - inner - 2 * corner for outer, inner, corner in zip((96, 128), letterbox.scaled, letterbox.offset)]
+            borders = [
+                outer - inner - 2 * corner
+                for outer, inner, corner in zip((96, 128), letterbox.scaled, letterbox.offset)
+            ]
             assert all(0 <= border <= 1 for border in borders)
             tested += 1
     assert tested == 132

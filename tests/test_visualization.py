@@ -8,7 +8,15 @@ from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
 
 from cmmasksd.registry import VISUALIZERS
-from cmmasksd.visualization import GAP, GROUND_TRUTH_COLOR, LONGER_SIDE, PREDICTION_COLOR, ReferringVisualizer, draw_panel, write_picture
+from cmmasksd.visualization import (
+    GAP,
+    GROUND_TRUTH_COLOR,
+    LONGER_SIDE,
+    PREDICTION_COLOR,
+    ReferringVisualizer,
+    draw_panel,
+    write_picture,
+)
 
 HEIGHT, WIDTH = 60, 80
 TILE_WIDTH, TILE_HEIGHT = LONGER_SIDE, LONGER_SIDE * HEIGHT // WIDTH
@@ -29,7 +37,12 @@ def make_sample(predicted: bool = True) -> SegDataSample:
 
 @pytest.mark.parametrize(
     ('kwargs', 'columns'),
-    [({}, 1), (dict(predictions=PREDICTION), 2), (dict(ground_truth=TRUTH), 2), (dict(predictions=PREDICTION, ground_truth=TRUTH), 3)],
+    [
+        ({}, 1),
+        (dict(predictions=PREDICTION), 2),
+        (dict(ground_truth=TRUTH), 2),
+        (dict(predictions=PREDICTION, ground_truth=TRUTH), 3),
+    ],
 )
 def test_one_row_per_expression_one_column_per_picture(kwargs, columns):
     panel = draw_panel(IMAGE, ['left zebra', 'the tree'], **kwargs)
@@ -56,10 +69,14 @@ def test_masks_lie_where_they_should():
 
 def test_tensors_and_probabilities():
     expected = draw_panel(IMAGE, ['a', 'b'], PREDICTION, TRUTH)
-    assert np.array_equal(expected, draw_panel(IMAGE, ['a', 'b'], torch.from_numpy(PREDICTION), torch.from_numpy(TRUTH).float() * 0.9))
+    assert np.array_equal(
+        expected, draw_panel(IMAGE, ['a', 'b'], torch.from_numpy(PREDICTION), torch.from_numpy(TRUTH).float() * 0.9)
+    )
 
 
-@pytest.mark.parametrize('text', ['左のシマウマ', 'зебра слева', '🦓 ☃', 'حمار', '', '\x00\n\t', '\ud800', 'x' * 500, 'very long ' * 200])
+@pytest.mark.parametrize(
+    'text', ['左のシマウマ', 'зебра слева', '🦓 ☃', 'حمار', '', '\x00\n\t', '\ud800', 'x' * 500, 'very long ' * 200]
+)
 def test_any_text_can_be_drawn(text):
     panel = draw_panel(IMAGE, [text], PREDICTION[:1], TRUTH[:1])
     assert panel.shape[1] == 3 * TILE_WIDTH + 2 * GAP and panel.shape[0] < TILE_HEIGHT + 150
@@ -86,7 +103,12 @@ def test_panels_that_cannot_be():
 
 
 def test_files_and_backends(tmp_path):
-    config = dict(type='ReferringVisualizer', name='test_files_and_backends', vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path))
+    config = dict(
+        type='ReferringVisualizer',
+        name='test_files_and_backends',
+        vis_backends=[dict(type='LocalVisBackend')],
+        save_dir=str(tmp_path),
+    )
     visualizer = VISUALIZERS.build(config)
     assert isinstance(visualizer, ReferringVisualizer)
     out_file = tmp_path / 'new' / 'folder' / 'panel.png'
@@ -97,7 +119,12 @@ def test_files_and_backends(tmp_path):
 
 
 def test_a_name_with_folders_is_written_too(tmp_path):
-    config = dict(type='ReferringVisualizer', name='test_a_name_with_folders', vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path))
+    config = dict(
+        type='ReferringVisualizer',
+        name='test_a_name_with_folders',
+        vis_backends=[dict(type='LocalVisBackend')],
+        save_dir=str(tmp_path),
+    )
     VISUALIZERS.build(config).add_datasample('val/COCO/1.jpg', IMAGE, make_sample(), step=3)
     assert [path.name for path in tmp_path.rglob('*.png')] == ['val_COCO_1.jpg_3.png']
 
@@ -110,11 +137,19 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 
 @pytest.mark.parametrize(
     ('predicted', 'draw_gt', 'draw_pred', 'columns'),
-    [(True, True, True, 3), (True, False, True, 2), (True, True, False, 2), (False, True, True, 2), (True, False, False, 1)],
+    [
+        (True, True, True, 3),
+        (True, False, True, 2),
+        (True, True, False, 2),
+        (False, True, True, 2),
+        (True, False, False, 1),
+    ],
 )
 def test_what_is_drawn(tmp_path, predicted, draw_gt, draw_pred, columns):
     out_file = str(tmp_path / 'panel.png')
-    ReferringVisualizer().add_datasample('a', IMAGE, make_sample(predicted), draw_gt=draw_gt, draw_pred=draw_pred, out_file=out_file)
+    ReferringVisualizer().add_datasample(
+        'a', IMAGE, make_sample(predicted), draw_gt=draw_gt, draw_pred=draw_pred, out_file=out_file
+    )
     assert cv2.imread(out_file).shape[1] == columns * TILE_WIDTH + (columns - 1) * GAP
 
 

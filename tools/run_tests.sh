@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs the linter and the tests in an environment of their own, which is made on the first run.
+# Runs the checks of style and types and the tests in an environment of their own, which is made on the first run.
 #     bash tools/run_tests.sh [--flavour onedl|openmmlab] [pytest's arguments]
-# onedl (default) runs every test, openmmlab those that are not marked slow. The exit status is pytest's, or the linter's where pytest passes.
+# onedl (default) runs every test, openmmlab those that are not marked slow.
+# The exit status is pytest's, or that of the checks where pytest passes.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
@@ -16,11 +17,13 @@ fi
 
 make_environment "$flavour" tests
 cd "$root"
-lint=0
-step 'checking the style (ruff)' "$python" -m ruff check --output-format concise . || lint=$?
+checks=0
+step 'checking the style (ruff)' "$python" -m ruff check --output-format concise . || checks=$?
+step 'checking the format (ruff)' "$python" -m ruff format --check . || checks=$?
+step 'checking the types (mypy)' "$python" -m mypy || checks=$?
 echo "==> running the tests with the $flavour packages"
 "$python" -m pytest "$@"
-if [ "$lint" -ne 0 ]; then
-    echo 'The tests pass; the style check above does not.' >&2
+if [ "$checks" -ne 0 ]; then
+    echo 'The tests pass; a check of style or types above does not.' >&2
 fi
-exit "$lint"
+exit "$checks"

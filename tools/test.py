@@ -1,4 +1,6 @@
-"""Evaluates a checkpoint: python tools/test.py configs/cm_masksd/vit-b_refcoco.py CHECKPOINT [--splits val testA testB]"""
+"""Evaluates a checkpoint: python tools/test.py configs/cm_masksd/vit-b_refcoco.py CHECKPOINT [--splits val testA
+testB]
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def writable_folder(path: str) -> str:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Evaluate a checkpoint on all splits of its config and print one table.')
+    parser = argparse.ArgumentParser(
+        description='Evaluate a checkpoint on all splits of its config and print one table.'
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--splits', nargs='+', help="splits to evaluate (default: the config's test_cfg.splits)")
@@ -40,7 +44,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', metavar='DIR', type=writable_folder, help=show_help)
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast, on a CPU too')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, such as model.threshold=0.5')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes are started')
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes are started'
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='passed by some launchers; not read')
     return parser.parse_args()
 

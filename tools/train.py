@@ -16,11 +16,25 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a model.')
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<config name>)')
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='auto|PATH', help='continue from the work dir\'s last checkpoint, or from PATH')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='auto|PATH',
+        help="continue from the work dir's last checkpoint, or from PATH",
+    )
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast, on a CPU too')
-    parser.add_argument('--auto-scale-lr', action='store_true', help="scale the learning rate by batch size over the config's base_batch_size")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, such as train_cfg.max_epochs=50')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes are started')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate by batch size over the config's base_batch_size",
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='overrides, such as train_cfg.max_epochs=50'
+    )
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes are started'
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='passed by some launchers; not read')
     return parser.parse_args()
 
@@ -41,13 +55,17 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def warn_of_batch_size(runner: Runner) -> None:
-    """The learning rate holds for the config's ``base_batch_size``; says so where the run's total differs and nobody scales."""
+    """The learning rate holds for the config's ``base_batch_size``; says so where the run's total differs and nobody
+    scales.
+    """
     scale = runner.cfg.get('auto_scale_lr') or {}
     total = runner.world_size * runner.cfg.train_dataloader.batch_size
     base = scale.get('base_batch_size', total)
     if total != base and not scale.get('enable', False):
-        runner.logger.warning(f'The total batch is {total} ({runner.world_size} processes), but the learning rate is meant for {base}: '
-                              'change train_dataloader.batch_size, or scale the rate by --auto-scale-lr.')
+        runner.logger.warning(
+            f'The total batch is {total} ({runner.world_size} processes), but the learning rate is meant for {base}: '
+            'change train_dataloader.batch_size, or scale the rate by --auto-scale-lr.'
+        )
 
 
 def main() -> None:

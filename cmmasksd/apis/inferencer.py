@@ -56,11 +56,14 @@ class ReferringInferencer:
 
     Args:
         config: path of a config, or the config.
-        weights: checkpoint file; None: CLIP's weights as far as the config names them, the rest random (of use in tests only).
+        weights: checkpoint file; None: CLIP's weights as far as the config names them, the rest random (of use in tests
+            only).
         device: where to run; by default an accelerator if there is one.
     """
 
-    def __init__(self, config: str | Path | Config, weights: str | Path | None = None, device: str | torch.device | None = None) -> None:
+    def __init__(
+        self, config: str | Path | Config, weights: str | Path | None = None, device: str | torch.device | None = None
+    ) -> None:
         self.cfg = config if isinstance(config, Config) else Config.fromfile(config)
         self.device = torch.device(device or get_device())
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'cmmasksd')):
@@ -72,7 +75,9 @@ class ReferringInferencer:
             load_weights(self.model, load_checkpoint_file(weights), str(weights))
         self.model.to(self.device).eval()
 
-    def __call__(self, image: Picture | Sequence[Picture], expressions: Expressions | Sequence[Expressions]) -> list[ReferringResult]:
+    def __call__(
+        self, image: Picture | Sequence[Picture], expressions: Expressions | Sequence[Expressions]
+    ) -> list[ReferringResult]:
         """Segments.
 
         Args:
@@ -109,8 +114,11 @@ class ReferringInferencer:
         try:
             steps = self.cfg.test_dataloader.dataset.pipeline
         except AttributeError:
-            raise ValueError(f'{self.cfg.filename or "The config"} has no test_dataloader.dataset.pipeline, which says how pictures are prepared: '
-                             'use a whole config, such as those in configs/cm_masksd.') from None
+            raise ValueError(
+                f'{self.cfg.filename or "The config"} has no test_dataloader.dataset.pipeline, which says how '
+                'pictures are prepared: '
+                'use a whole config, such as those in configs/cm_masksd.'
+            ) from None
         return [step for step in steps if step['type'].rsplit('.')[-1] not in ANNOTATION_STEPS]
 
 
@@ -124,10 +132,13 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     """A PIL image as (height, width, 3) uint8, turned as its EXIF data say; as a file of it would be read."""
     name = getattr(image, 'filename', '') or 'the given picture'
     if image.mode in ('I', 'F'):
-        raise TypeError(f'{name}: a PIL image of mode {image.mode} (32 bits) has no known range: bring it to 8 bits first.')
+        raise TypeError(
+            f'{name}: a PIL image of mode {image.mode} (32 bits) has no known range: bring it to 8 bits first.'
+        )
     try:
         upright = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError) as error:  # PIL decodes a file when its pixels are asked for; a broken PNG is a SyntaxError
+    # PIL decodes a file when its pixels are asked for; a broken PNG is a SyntaxError
+    except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f'{name}: the file is truncated or damaged ({error}); fetch it again.') from error
     if upright.mode.startswith('I;16'):  # PIL would take all above 255 for white
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
@@ -142,5 +153,7 @@ def _as_texts(expressions: Expressions) -> list[str]:
         raise ValueError('Ask for at least one expression.')
     for text in texts:
         if not isinstance(text, str):
-            raise TypeError(f'An expression must be a string, or a list of strings for several of one image; got {text!r:.80}.')
+            raise TypeError(
+                f'An expression must be a string, or a list of strings for several of one image; got {text!r:.80}.'
+            )
     return texts

@@ -19,11 +19,12 @@ ALIGNMENT = 64  # bytes; a tensor that starts anywhere could not be viewed in it
 
 @FUNCTIONS.register_module()
 def collate_in_one_block(samples: Sequence[Any]) -> Any:
-    """mmengine's ``pseudo_collate`` (a dict of lists), faster out of a worker process: for a dataloader's ``collate_fn``.
+    """mmengine's ``pseudo_collate`` (a dict of lists), faster out of a worker process: for a dataloader's
+    ``collate_fn``.
 
-    torch hands every tensor of a batch over by a file descriptor of its own, which costs a connection between the processes each: 80 of them for a
-    batch of 16 samples. Here all tensors are copied into one block, and the main process gets views of it. Values, types and structure are
-    those of ``pseudo_collate``.
+    torch hands every tensor of a batch over by a file descriptor of its own, which costs a connection between the
+    processes each: 80 of them for a batch of 16 samples. Here all tensors are copied into one block, and the main
+    process gets views of it. Values, types and structure are those of ``pseudo_collate``.
 
     Args:
         samples: what the data set's items are after the pipeline.
@@ -36,7 +37,8 @@ def collate_in_one_block(samples: Sequence[Any]) -> Any:
 
 
 class Parcel:
-    """A batch on its way between processes: its tensors in one shared block, the rest pickled; unpickling gives the batch itself.
+    """A batch on its way between processes: its tensors in one shared block, the rest pickled; unpickling gives the
+    batch itself.
 
     The views keep the block alive, all of it, as long as one of them lives.
     """
@@ -64,7 +66,9 @@ def _view(block: Tensor, start: int, dtype: torch.dtype, shape: Sequence[int]) -
 
 
 class _Pickler(pickle.Pickler):
-    """Leaves plain tensors out, and writes down instead where in the block they will lie; others are pickled as ever."""
+    """Leaves plain tensors out, and writes down instead where in the block they will lie; others are pickled as
+    ever.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -72,7 +76,13 @@ class _Pickler(pickle.Pickler):
         self.size = 0
 
     def persistent_id(self, obj: Any) -> tuple[int, torch.dtype, tuple[int, ...]] | None:
-        if type(obj) is not Tensor or obj.device.type != 'cpu' or obj.layout != torch.strided or obj.requires_grad or obj.is_quantized:
+        if (
+            type(obj) is not Tensor
+            or obj.device.type != 'cpu'
+            or obj.layout != torch.strided
+            or obj.requires_grad
+            or obj.is_quantized
+        ):
             return None
         start = self.size
         self.tensors.append((obj, start))

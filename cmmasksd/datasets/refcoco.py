@@ -1,4 +1,6 @@
-"""RefCOCODataset: any data set in REFER's format (RefCOCO, RefCOCO+, RefCOCOg, refclef, RefShapes, one's own) as mmengine's Runner wants it."""
+"""RefCOCODataset: any data set in REFER's format (RefCOCO, RefCOCO+, RefCOCOg, refclef, RefShapes, one's own) as
+mmengine's Runner wants it.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ SENTENCE_FIELDS = ('sent', 'raw')
 
 
 class DrawState:
-    """(seed, epoch) in shared memory: a value set in the main process is seen by workers that run already, forked or spawned.
+    """(seed, epoch) in shared memory: a value set in the main process is seen by workers that run already, forked or
+    spawned.
 
-    Worker processes that persist keep their own copy of the data set, so a plain attribute would stay at the epoch of their start.
+    Worker processes that persist keep their own copy of the data set, so a plain attribute would stay at the epoch of
+    their start.
     """
 
     def __init__(self, seed: int = 0, epoch: int = 0) -> None:
@@ -39,7 +43,9 @@ class DrawState:
         return np.random.default_rng((seed, epoch, index))
 
     def __deepcopy__(self, memo: dict) -> DrawState:
-        """A copied data set (``get_subset``) gets a pair of its own, in shared memory again: torch's deep copy would leave it private."""
+        """A copied data set (``get_subset``) gets a pair of its own, in shared memory again: torch's deep copy would
+        leave it private.
+        """
         return DrawState(*self._shared.tolist())
 
 
@@ -47,26 +53,27 @@ class DrawState:
 class RefCOCODataset(BaseDataset):
     """Items of one split of a REFER data set.
 
-    A training item is one ref; an evaluation item (``test_mode=True``) is one image with all its refs of the split, images in the order in which the
-    refs name them first. Before the pipeline an item is::
+    A training item is one ref; an evaluation item (``test_mode=True``) is one image with all its refs of the split,
+    images in the order in which the refs name them first. Before the pipeline an item is::
 
         dict(img_path: str, img_id: int, height: int, width: int,
              refs=[dict(ref_id, ann_id, segmentation, sentences=[str, ...], sent_ids=[int, ...]), ...],
              sample_idx: int, rng: np.random.Generator)
 
-    ``rng`` depends on (seed, epoch, sample_idx) alone; transforms that draw must draw from it, so that the number of workers changes nothing.
-    Nothing is ever replaced by another sample: a record that cannot be loaded raises.
+    ``rng`` depends on (seed, epoch, sample_idx) alone; transforms that draw must draw from it, so that the number of
+    workers changes nothing. Nothing is ever replaced by another sample: a record that cannot be loaded raises.
 
     Args:
         data_root: folder that holds ``<dataset>/instances.json`` and the images.
         dataset: folder name of the annotations, e.g. ``refcoco+``.
         split_by: who made the split, e.g. ``unc``, ``umd``, ``google``: the part of ``refs(<split_by>).p`` in brackets.
         split: ``train``, ``val``, ``testA`` ...
-        sentence_field: ``sent`` (cleaned, what CRIS reads) or ``raw`` (as typed, what LAVT reads); it changes published numbers.
+        sentence_field: ``sent`` (cleaned, what CRIS reads) or ``raw`` (as typed, what LAVT reads); it changes published
+            numbers.
         pipeline: transforms, or configs of them.
         test_mode: group by image.
-        metainfo: metadata; none of its own, so that mmengine's ``ConcatDataset`` joins any of these sets (what this one holds is in the attributes
-            ``dataset``, ``split_by`` and ``split``).
+        metainfo: metadata; none of its own, so that mmengine's ``ConcatDataset`` joins any of these sets (what this one
+            holds is in the attributes ``dataset``, ``split_by`` and ``split``).
         indices: the first n items (int) or the items of these positions only.
         serialize_data: keep the records as bytes that worker processes share.
         lazy_init: read the annotations at first use.
@@ -110,7 +117,9 @@ class RefCOCODataset(BaseDataset):
         )
 
     def set_epoch(self, epoch: int, seed: int = 0) -> None:
-        """Makes the draws of the coming epoch; call it before the data loader is iterated. Seen by workers that run already."""
+        """Makes the draws of the coming epoch; call it before the data loader is iterated. Seen by workers that run
+        already.
+        """
         self._draws.set(seed, epoch)
 
     def load_data_list(self) -> list[dict]:
@@ -152,5 +161,7 @@ class RefCOCODataset(BaseDataset):
         item = self.pipeline(record)
         if item is None:
             refs = ', '.join(str(ref['ref_id']) for ref in record['refs'])
-            raise ValueError(f'{record["img_path"]} (ref {refs}): a transform of the pipeline gave None; no sample may be skipped.')
+            raise ValueError(
+                f'{record["img_path"]} (ref {refs}): a transform of the pipeline gave None; no sample may be skipped.'
+            )
         return item

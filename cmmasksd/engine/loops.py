@@ -36,8 +36,10 @@ class SplitTestLoop(BaseLoop):
         paper: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         if not splits:
-            raise ValueError('SplitTestLoop needs at least one split, such as test_cfg.splits = [\'val\'].')
-        self._dataloaders: dict[str, DataLoader | dict[str, Any]] = {split: self._of_split(dataloader, split) for split in splits}
+            raise ValueError("SplitTestLoop needs at least one split, such as test_cfg.splits = ['val'].")
+        self._dataloaders: dict[str, DataLoader | dict[str, Any]] = {
+            split: self._of_split(dataloader, split) for split in splits
+        }
         super().__init__(runner, self._dataloaders[splits[0]])
         self._dataloaders[splits[0]] = self.dataloader  # built already, its annotations read
         self.evaluator = evaluator
@@ -47,7 +49,10 @@ class SplitTestLoop(BaseLoop):
         """Evaluates every split; returns the metrics as ``split/metric``."""
         by_split = {}
         # all data sets are read before the first is evaluated: what is wrong with the last one is said at once
-        loops = {split: TestLoop(self.runner, loader, copy.deepcopy(self.evaluator)) for split, loader in self._dataloaders.items()}
+        loops = {
+            split: TestLoop(self.runner, loader, copy.deepcopy(self.evaluator))
+            for split, loader in self._dataloaders.items()
+        }
         for split in self._dataloaders:
             loop = loops.pop(split)
             self.dataloader = loop.dataloader

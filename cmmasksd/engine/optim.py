@@ -19,7 +19,8 @@ from cmmasksd.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 class AutocastOptimWrapper(OptimWrapper):
     """Runs the forward pass under bfloat16 autocast, on a CPU as on a GPU (``--amp``).
 
-    bfloat16 has float32's range, so there is no gradient scaler; mmengine's ``AmpOptimWrapper`` has one and refuses a CPU.
+    bfloat16 has float32's range, so there is no gradient scaler; mmengine's ``AmpOptimWrapper`` has one and refuses a
+    CPU.
     """
 
     @contextmanager
@@ -30,9 +31,11 @@ class AutocastOptimWrapper(OptimWrapper):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class ReferringOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """Two parameter groups: CLIP's towers at the base learning rate, neck, head and branches at ``head_lr_mult`` times it.
+    """Two parameter groups: CLIP's towers at the base learning rate, neck, head and branches at ``head_lr_mult`` times
+    it.
 
-    ``paramwise_cfg = dict(head_lr_mult=1)``; the paper prints one rate for all, CRIS trains its head at ten times the towers' rate.
+    ``paramwise_cfg = dict(head_lr_mult=1)``; the paper prints one rate for all, CRIS trains its head at ten times the
+    towers' rate.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -51,5 +54,6 @@ class ReferringOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 (towers if name.startswith(('backbone.', 'text_encoder.')) else head).append(parameter)
-        return [group for group in (dict(params=towers, lr=lr), dict(params=head, lr=lr * head_lr_mult)) if group['params']]
-
+        return [
+            group for group in (dict(params=towers, lr=lr), dict(params=head, lr=lr * head_lr_mult)) if group['params']
+        ]

@@ -55,19 +55,21 @@ def derange(masks: Tensor, ref_ids: Tensor) -> list[Tensor]:
 class ReferringIoUMetric(BaseMetric):
     """IoU per expression, at the picture's own size.
 
-    Keys, all but the last in percent, as CRIS defines them: ``mIoU``, the mean IoU over expressions; ``oIoU``, the sum of intersections over the
-    sum of unions (also called cIoU); ``Pr@0.5`` to ``Pr@0.9``, the share of expressions whose IoU is strictly greater; ``num_expressions``. The
-    IoU of two empty masks counts 0.
+    Keys, all but the last in percent, as CRIS defines them: ``mIoU``, the mean IoU over expressions; ``oIoU``, the sum
+    of intersections over the sum of unions (also called cIoU); ``Pr@0.5`` to ``Pr@0.9``, the share of expressions whose
+    IoU is strictly greater; ``num_expressions``. The IoU of two empty masks counts 0.
 
-    Each image gives one entry to ``results``, whatever the number of its expressions: mmengine gathers the entries of all processes and cuts them
-    to the length of the data set, and so drops exactly the images that the sampler repeated to make the processes even.
+    Each image gives one entry to ``results``, whatever the number of its expressions: mmengine gathers the entries of
+    all processes and cuts them to the length of the data set, and so drops exactly the images that the sampler repeated
+    to make the processes even.
 
-    ``process`` reads, of each data sample, ``predictions.masks`` (K, height, width) bool and ``expressions.masks`` of the same shape, and
-    ``expressions.ref_ids`` (K,) for the derangement.
+    ``process`` reads, of each data sample, ``predictions.masks`` (K, height, width) bool and ``expressions.masks`` of
+    the same shape, and ``expressions.ref_ids`` (K,) for the derangement.
 
     Args:
-        derangement: also give ``mIoU_deranged``: every prediction scored against another ref of its image (see :func:`derange`; images with a
-            single ref left out; nan where no image has two). A model that ignores the language keeps its mIoU there, one that listens loses it.
+        derangement: also give ``mIoU_deranged``: every prediction scored against another ref of its image (see
+            :func:`derange`; images with a single ref left out; nan where no image has two). A model that ignores the
+            language keeps its mIoU there, one that listens loses it.
         collect_device: ``cpu`` or ``gpu``, how processes exchange results.
         prefix: put before the keys, as ``prefix/mIoU``; none by default.
         collect_dir: folder for the exchange over the file system.
@@ -78,7 +80,13 @@ class ReferringIoUMetric(BaseMetric):
 
     default_prefix = ''  # None would make mmengine warn of a missing prefix at every start
 
-    def __init__(self, derangement: bool = False, collect_device: str = 'cpu', prefix: str | None = None, collect_dir: str | None = None) -> None:
+    def __init__(
+        self,
+        derangement: bool = False,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        collect_dir: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.derangement = derangement
 
@@ -98,18 +106,23 @@ class ReferringIoUMetric(BaseMetric):
         picture = sample.get('img_path', 'a picture')
         if predictions.shape != masks.shape or predictions.ndim != 3:
             raise ValueError(
-                f'{picture}: predictions {tuple(predictions.shape)} and ground truth {tuple(masks.shape)} must both be (K, height, width) at the '
+                f'{picture}: predictions {tuple(predictions.shape)} and ground truth {tuple(masks.shape)} must both '
+                'be (K, height, width) at the '
                 "picture's own size; is LetterboxResize(resize_masks=False) in the evaluation pipeline?"
             )
         if predictions.dtype != torch.bool or masks.dtype != torch.bool:
-            raise ValueError(f'{picture}: masks must be bool, got {predictions.dtype} predicted and {masks.dtype} annotated.')
+            raise ValueError(
+                f'{picture}: masks must be bool, got {predictions.dtype} predicted and {masks.dtype} annotated.'
+            )
         return predictions, masks
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """The table of all entries."""
         pairs = np.array([pair for entry in results for pair in entry['pairs']], dtype=np.int64).reshape(-1, 2)
         if not len(pairs):
-            raise ValueError('ReferringIoUMetric has nothing to score: no image was processed; is the data set or the split empty?')
+            raise ValueError(
+                'ReferringIoUMetric has nothing to score: no image was processed; is the data set or the split empty?'
+            )
         intersections, unions = pairs.T
         table = dict(mIoU=self._mean_iou(pairs), oIoU=100 * float(intersections.sum() / max(unions.sum(), 1)))
         for tenth in TENTHS:

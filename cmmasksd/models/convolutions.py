@@ -1,4 +1,6 @@
-"""CRIS's convolution block, and two that give the same numbers as it does on an enlarged map or on a concatenation, for less work."""
+"""CRIS's convolution block, and two that give the same numbers as it does on an enlarged map or on a concatenation,
+for less work.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,9 @@ class UpsampleConvBNReLU(ConvBNReLU):
 class ConcatConvBNReLU(ConvBNReLU):
     """:class:`ConvBNReLU` of several maps laid together along their channels, which is never done.
 
-    Each map is convolved with its own part of the kernel and the results are added; so what is known early, such as an image's part, is convolved
-    once for all that it meets later. With a 1x1 kernel a map may lie on another grid: bilinear resizing commutes with it.
+    Each map is convolved with its own part of the kernel and the results are added; so what is known early, such as an
+    image's part, is convolved once for all that it meets later. With a 1x1 kernel a map may lie on another grid:
+    bilinear resizing commutes with it.
 
     Args:
         in_channels: widths of the maps.
@@ -53,18 +56,25 @@ class ConcatConvBNReLU(ConvBNReLU):
 
     def convolve(self, place: int, features: Tensor) -> Tensor:
         """The part of the map at ``place``: (E, in_channels[place], h, w) -> (E, out_channels, h, w)."""
-        return F.conv2d(features, self.get_parameter('0.weight').split(self.in_channels, dim=1)[place], padding=self.padding)
+        return F.conv2d(
+            features, self.get_parameter('0.weight').split(self.in_channels, dim=1)[place], padding=self.padding
+        )
 
     def forward(self, *parts: Tensor) -> Tensor:
-        """Adds the parts that :meth:`convolve` gave, on the grid of the first one, and normalises them: (E, out_channels, h, w).
+        """Adds the parts that :meth:`convolve` gave, on the grid of the first one, and normalises them: (E,
+        out_channels, h, w).
 
         Raises:
-            ValueError: parts of different grids where the kernel is larger than 1x1, with which resizing does not commute.
+            ValueError: parts of different grids where the kernel is larger than 1x1, with which resizing does not
+                commute.
         """
         first, *others = parts
         for part in others:
             if self.padding and part.shape[2:] != first.shape[2:]:
-                raise ValueError(f'A kernel larger than 1x1 needs maps on one grid, got {tuple(first.shape[2:])} and {tuple(part.shape[2:])}.')
+                raise ValueError(
+                    f'A kernel larger than 1x1 needs maps on one grid, got {tuple(first.shape[2:])} and '
+                    f'{tuple(part.shape[2:])}.'
+                )
             first = first + resize_like(part, first)
         return self.normalise(first)
 
@@ -77,10 +87,12 @@ def resize_like(features: Tensor, other: Tensor) -> Tensor:
 
 
 def upsample_conv3x3(features: Tensor, weight: Tensor) -> Tensor:
-    """A 3x3 convolution, zero-padded, of the bilinearly (x2) enlarged map, to rounding: (E, C, h, w), (D, C, 3, 3) -> (E, D, 2h, 2w).
+    """A 3x3 convolution, zero-padded, of the bilinearly (x2) enlarged map, to rounding: (E, C, h, w), (D, C, 3, 3) ->
+    (E, D, 2h, 2w).
 
-    The kernel's nine taps mix channels and enlarging mixes pixels, so the order is free: the taps are applied on the small map, to a quarter of the
-    pixels. Their products are then enlarged, shifted and added up by constant matrices, first along a row, then along a column.
+    The kernel's nine taps mix channels and enlarging mixes pixels, so the order is free: the taps are applied on the
+    small map, to a quarter of the pixels. Their products are then enlarged, shifted and added up by constant matrices,
+    first along a row, then along a column.
     """
     count, _, height, width = features.shape
     pixels = features.permute(0, 2, 3, 1)  # (E, h, w, C)
@@ -105,7 +117,9 @@ def _repeat(matrix: Tensor, batch: Tensor) -> Tensor:
 
 
 def enlarge_and_shift(length: int, device: torch.device) -> Tensor:
-    """Matrices (3, 2 * length, length), one a tap: its products along one axis, enlarged x2 linearly and moved to where the tap puts them."""
+    """Matrices (3, 2 * length, length), one a tap: its products along one axis, enlarged x2 linearly and moved to
+    where the tap puts them.
+    """
     unit = torch.eye(length, device=device)[None]
     enlarge = F.interpolate(unit, scale_factor=2, mode='linear', align_corners=False)[0].T  # (2 * length, length)
     padded = F.pad(enlarge, (0, 0, 1, 1))

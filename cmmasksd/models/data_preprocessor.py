@@ -24,7 +24,10 @@ class ReferringDataPreprocessor(BaseDataPreprocessor):
     """
 
     def __init__(
-        self, mean: tuple[float, float, float] = CLIP_MEAN, std: tuple[float, float, float] = CLIP_STD, non_blocking: bool = True
+        self,
+        mean: tuple[float, float, float] = CLIP_MEAN,
+        std: tuple[float, float, float] = CLIP_STD,
+        non_blocking: bool = True,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
@@ -34,12 +37,15 @@ class ReferringDataPreprocessor(BaseDataPreprocessor):
         """Collates.
 
         Args:
-            data: ``inputs``, a list of B images (3, H, W), uint8 RGB, and ``data_samples``, their samples with ``expressions``.
-            training: also stack the masks; the samples themselves then stay where they are, for only their stacked tensors are used.
+            data: ``inputs``, a list of B images (3, H, W), uint8 RGB, and ``data_samples``, their samples with
+                ``expressions``.
+            training: also stack the masks; the samples themselves then stay where they are, for only their stacked
+                tensors are used.
 
         Returns:
-            The segmentor's arguments: ``inputs`` (B, 3, H, W) float, ``input_ids`` (E, L), ``image_index`` (E,) or None where every image has
-            one expression, ``masks`` (E, 1, H, W) float in training, else None, and ``data_samples``.
+            The segmentor's arguments: ``inputs`` (B, 3, H, W) float, ``input_ids`` (E, L), ``image_index`` (E,) or None
+            where every image has one expression, ``masks`` (E, 1, H, W) float in training, else None, and
+            ``data_samples``.
 
         Raises:
             ValueError: a picture without any expression.
@@ -50,7 +56,9 @@ class ReferringDataPreprocessor(BaseDataPreprocessor):
         counts = torch.tensor([len(ids) for ids in input_ids])
         if not counts.all():
             sample = samples[int(counts.argmin())]
-            raise ValueError(f'{sample.get("img_path", "The given picture")} has no expression: every picture needs at least one.')
+            raise ValueError(
+                f'{sample.get("img_path", "The given picture")} has no expression: every picture needs at least one.'
+            )
         image_index = None
         if not (counts == 1).all():
             image_index = torch.arange(len(samples)).repeat_interleave(counts).to(images.device)
@@ -58,6 +66,8 @@ class ReferringDataPreprocessor(BaseDataPreprocessor):
             inputs=(images.float() - self.mean) / self.std,
             input_ids=self.cast_data(torch.cat(input_ids)),
             image_index=image_index,
-            masks=self.cast_data(torch.cat([sample.expressions.masks for sample in samples]))[:, None] if training else None,
+            masks=self.cast_data(torch.cat([sample.expressions.masks for sample in samples]))[:, None]
+            if training
+            else None,
             data_samples=samples if training else self.cast_data(samples),
         )

@@ -13,11 +13,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class BatchNorm(_BatchNorm):
-    """Batch norm of one branch: synchronised across the accelerators of several processes, plain otherwise, chosen at each call.
+    """Batch norm of one branch: synchronised across the accelerators of several processes, plain otherwise, chosen at
+    each call.
 
-    Inputs are (E, C) or (E, C, h, w). A batch that holds a single value per channel has no variance: it is normalised by the running
-    statistics, where torch (and CRIS) raise. Not a subclass of ``nn.SyncBatchNorm``, which mmengine replaces by another class when it runs
-    in one process. Parameter and buffer names are those of ``nn.BatchNorm2d``.
+    Inputs are (E, C) or (E, C, h, w). A batch that holds a single value per channel has no variance: it is normalised
+    by the running statistics, where torch (and CRIS) raise. Not a subclass of ``nn.SyncBatchNorm``, which mmengine
+    replaces by another class when it runs in one process. Parameter and buffer names are those of ``nn.BatchNorm2d``.
 
     Attributes:
         branches: how many branches the batch holds, one after the other; set by :func:`joint_statistics`.
@@ -42,7 +43,9 @@ class BatchNorm(_BatchNorm):
         if input.device.type != 'cpu' and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             return nn.SyncBatchNorm.forward(self, input)  # type: ignore[arg-type]  # it needs no more than a batch norm has
         if self.training and input.numel() == input.shape[1]:
-            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps)
+            return F.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            )
         return super().forward(input)
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -54,9 +57,15 @@ class BatchNorm(_BatchNorm):
 def frozen_statistics(*modules: nn.Module) -> Iterator[None]:
     """Within the block the batch norms of ``modules`` normalise by the batch but leave their running statistics alone.
 
-    The distillation branches run the main branch's layers in such a block, for at inference only the main branch is left.
+    The distillation branches run the main branch's layers in such a block, for at inference only the main branch is
+    left.
     """
-    norms = [layer for module in modules for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    norms = [
+        layer
+        for module in modules
+        for layer in module.modules()
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats
+    ]
     for norm in norms:
         norm.track_running_stats = False
     try:
@@ -68,7 +77,8 @@ def frozen_statistics(*modules: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def joint_statistics(branches: int, *modules: nn.Module) -> Iterator[None]:
-    """Within the block the batches of ``modules`` hold several branches (see :func:`~cmmasksd.structures.join_branches`).
+    """Within the block the batches of ``modules`` hold several branches (see
+    :func:`~cmmasksd.structures.join_branches`).
 
     Each branch is normalised by itself, as if it came alone, and the running statistics follow the first one.
 
@@ -78,7 +88,10 @@ def joint_statistics(branches: int, *modules: nn.Module) -> Iterator[None]:
     norms = [layer for module in modules for layer in module.modules() if isinstance(layer, _BatchNorm)]
     foreign = {type(norm).__name__ for norm in norms if not isinstance(norm, BatchNorm)}
     if foreign:
-        raise ValueError(f'{", ".join(sorted(foreign))} would mix the statistics of the branches: give the segmentor joint_branches=False.')
+        raise ValueError(
+            f'{", ".join(sorted(foreign))} would mix the statistics of the branches: give the segmentor '
+            'joint_branches=False.'
+        )
     ours = [norm for norm in norms if isinstance(norm, BatchNorm)]
     for norm in ours:
         norm.branches = branches
@@ -92,10 +105,13 @@ def joint_statistics(branches: int, *modules: nn.Module) -> Iterator[None]:
 class MultiheadAttention(nn.MultiheadAttention):
     """``nn.MultiheadAttention``, batch first, that always runs torch's scaled-dot-product kernel.
 
-    torch's own forward leaves that kernel for a slower one in evaluation. Parameters, their names and their initialisation are torch's.
+    torch's own forward leaves that kernel for a slower one in evaluation. Parameters, their names and their
+    initialisation are torch's.
     """
 
-    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, kdim: int | None = None, vdim: int | None = None) -> None:
+    def __init__(
+        self, embed_dim: int, num_heads: int, dropout: float = 0.0, kdim: int | None = None, vdim: int | None = None
+    ) -> None:
         super().__init__(embed_dim, num_heads, dropout=dropout, kdim=kdim, vdim=vdim, batch_first=True)
 
     def forward(  # type: ignore[override]
@@ -115,7 +131,8 @@ class MultiheadAttention(nn.MultiheadAttention):
             value: (B, K, vdim).
             key_padding_mask: (B, K) bool, True at keys to ignore; not together with ``attn_mask``.
             need_weights: for the signature's sake; the fused kernel has no weights to give.
-            attn_mask: (Q, K), added to the scores, or bool, True where attention is allowed *not* to go (torch's meaning).
+            attn_mask: (Q, K), added to the scores, or bool, True where attention is allowed *not* to go (torch's
+                meaning).
 
         Returns:
             (B, Q, D) and None.
@@ -126,8 +143,11 @@ class MultiheadAttention(nn.MultiheadAttention):
             attn_mask = ~key_padding_mask[:, None, None, :]
         elif attn_mask is not None and attn_mask.dtype.is_floating_point is False:
             attn_mask = ~attn_mask
-        heads = [x.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for x in self._project(query, key, value)]  # (B, heads, len, D/heads)
-        attended = F.scaled_dot_product_attention(*heads, attn_mask=attn_mask, dropout_p=self.dropout if self.training else 0.0)
+        # (B, heads, len, D/heads)
+        heads = [x.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for x in self._project(query, key, value)]
+        attended = F.scaled_dot_product_attention(
+            *heads, attn_mask=attn_mask, dropout_p=self.dropout if self.training else 0.0
+        )
         return self.out_proj(attended.transpose(1, 2).flatten(2)), None
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
@@ -137,11 +157,16 @@ class MultiheadAttention(nn.MultiheadAttention):
             weights = self.in_proj_weight.chunk(3)
         else:
             weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-        return tuple(F.linear(x, weight, bias) for x, weight, bias in zip((query, key, value), weights, self.in_proj_bias.chunk(3)))
+        return tuple(
+            F.linear(x, weight, bias)
+            for x, weight, bias in zip((query, key, value), weights, self.in_proj_bias.chunk(3))
+        )
 
 
 def use_fused_attention(transformer: nn.Module) -> None:
-    """Makes every ``nn.MultiheadAttention`` of an open_clip tower run :class:`MultiheadAttention`'s forward; parameters stay what they are."""
+    """Makes every ``nn.MultiheadAttention`` of an open_clip tower run :class:`MultiheadAttention`'s forward;
+    parameters stay what they are.
+    """
     for layer in transformer.modules():
         if type(layer) is nn.MultiheadAttention:
             layer.__class__ = MultiheadAttention

@@ -28,18 +28,23 @@ def get_architecture(architecture: Architecture) -> dict[str, Any]:
         return dict(architecture)
     config = open_clip.get_model_config(architecture)
     if config is None:
-        raise ValueError(f"open_clip has no architecture '{architecture}'; see open_clip.list_models() (OpenAI's weights need a '-quickgelu' name).")
+        raise ValueError(
+            f"open_clip has no architecture '{architecture}'; see open_clip.list_models() (OpenAI's weights need a "
+            "'-quickgelu' name)."
+        )
     return config
 
 
 class OpenCLIPTower(BaseModule):
     """Base of the two towers of a CLIP model.
 
-    Building a tower reads and downloads nothing. :meth:`init_weights` loads CLIP, strictly: every parameter of the tower, no more, no less.
+    Building a tower reads and downloads nothing. :meth:`init_weights` loads CLIP, strictly: every parameter of the
+    tower, no more, no less.
 
     Args:
         architecture: see :func:`get_architecture`.
-        pretrained: None (stay random), an open_clip tag (``openai``), or a local file: OpenAI's original archive, a state dict or safetensors.
+        pretrained: None (stay random), an open_clip tag (``openai``), or a local file: OpenAI's original archive, a
+            state dict or safetensors.
     """
 
     def __init__(self, architecture: Architecture, pretrained: str | None = None) -> None:
@@ -52,24 +57,32 @@ class OpenCLIPTower(BaseModule):
         """Loads the CLIP weights named by ``pretrained``.
 
         Raises:
-            ValueError: a tag for an architecture that has no name, OpenAI's weights for one without QuickGELU, or weights that do not fit the tower.
+            ValueError: a tag for an architecture that has no name, OpenAI's weights for one without QuickGELU, or
+                weights that do not fit the tower.
         """
         super().init_weights()
         if self.pretrained is None:
             return
         name = self.architecture if isinstance(self.architecture, str) else None
         if self.pretrained == 'openai' and name is None:
-            raise ValueError("pretrained='openai' needs open_clip's name of the architecture, such as 'ViT-B-16-quickgelu', but the config spells it "
-                             'out as a dict: write the name, or give a file of weights that fit, or pretrained=None.')
+            raise ValueError(
+                "pretrained='openai' needs open_clip's name of the architecture, such as 'ViT-B-16-quickgelu', but "
+                'the config spells it '
+                'out as a dict: write the name, or give a file of weights that fit, or pretrained=None.'
+            )
         if self.pretrained == 'openai' and not self.config.get('quick_gelu', False):
             raise ValueError(f"OpenAI trained CLIP with QuickGELU: use '{name}-quickgelu' instead of '{name}'.")
         weights = self.select_weights(load_clip_state_dict(self.pretrained, name))
         try:
             self.load_state_dict(weights, strict=True)
         except RuntimeError as error:
-            raise ValueError(f"The weights '{self.pretrained}' do not fit {type(self).__name__} {self.architecture}: {error}") from error
+            raise ValueError(
+                f"The weights '{self.pretrained}' do not fit {type(self).__name__} {self.architecture}: {error}"
+            ) from error
         print_log(f"{type(self).__name__}: loaded CLIP weights '{self.pretrained}'.", logger='current')
 
     def select_weights(self, clip: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Picks this tower's weights out of a whole CLIP state dict (OpenAI's names) and gives them this module's names."""
+        """Picks this tower's weights out of a whole CLIP state dict (OpenAI's names) and gives them this module's
+        names.
+        """
         raise NotImplementedError

@@ -1,4 +1,5 @@
-# The quick start: CM-MaskSD with towers small enough to train from scratch on two CPU cores. Both branches at the paper's final setting.
+# The quick start: CM-MaskSD with towers small enough to train from scratch on two CPU cores. Both branches at the
+# paper's final setting.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/refshapes_128x128.py']
 
 width = 96

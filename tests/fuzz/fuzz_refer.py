@@ -1,8 +1,9 @@
 """Fuzzes the reader of REFER's files: python -m tests.fuzz.fuzz_refer --inputs 20000 --seed 0
 
-Every input, a broken refs(own).p or instances.json, goes through ``load_refer``, and what survives through ``decode_mask``. It must end in success or
-in one of our own errors, which names the folder: no other exception, no warning of numpy, no crash, no hang, no memory beyond ``--memory``. Inputs
-that fail are saved and read again by ``--replay FOLDER ...``. An input is a function of its kind, the seed and its number alone.
+Every input, a broken refs(own).p or instances.json, goes through ``load_refer``, and what survives through
+``decode_mask``. It must end in success or in one of our own errors, which names the folder: no other exception, no
+warning of numpy, no crash, no hang, no memory beyond ``--memory``. Inputs that fail are saved and read again by
+``--replay FOLDER ...``. An input is a function of its kind, the seed and its number alone.
 """
 
 from __future__ import annotations
@@ -34,7 +35,12 @@ def read_all(root: Path) -> None:
     for ref in data.refs:
         image = data.images[ref.image_id]
         mask = decode_mask(ref.segmentation, image.height, image.width, f'{root}, ref {ref.ref_id}')
-        assert mask.shape == (image.height, image.width) and mask.any() and ref.sentences and all(s.sent and s.raw for s in ref.sentences)
+        assert (
+            mask.shape == (image.height, image.width)
+            and mask.any()
+            and ref.sentences
+            and all(s.sent and s.raw for s in ref.sentences)
+        )
 
 
 def judge(root: Path, megabytes: int) -> str:
@@ -77,8 +83,11 @@ def run(kind: str, seed: int, count: int, seconds: float, megabytes: int) -> Ite
 
 
 def _watch(task: tuple[str, int, int, int, Path, int], seconds: float) -> Iterator[Outcome]:
-    """Outcomes until the end or the first fault; a process that dies or says nothing for ``seconds`` is a fault of the input it is at."""
-    context = multiprocessing.get_context('fork')  # the reader is imported here already; and a test can put a faulty one in its place
+    """Outcomes until the end or the first fault; a process that dies or says nothing for ``seconds`` is a fault of the
+    input it is at.
+    """
+    # the reader is imported here already; and a test can put a faulty one in its place
+    context = multiprocessing.get_context('fork')
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(theirs, *task), daemon=True)
     process.start()
@@ -105,7 +114,8 @@ def _watch(task: tuple[str, int, int, int, Path, int], seconds: float) -> Iterat
 
 
 def _work(pipe: Connection, kind: str, seed: int, start: int, count: int, folder: Path, megabytes: int) -> None:
-    bound = _address_space() + 8 * (megabytes << 20)  # a second lock: an input cannot take the whole machine's memory before it is judged
+    # a second lock: an input cannot take the whole machine's memory before it is judged
+    bound = _address_space() + 8 * (megabytes << 20)
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
     for index in range(start, count):
         write_input(folder, mutate(kind, seed, index))
@@ -135,19 +145,39 @@ def fuzz(args: argparse.Namespace) -> int:
                 print(f'{place}: {verdict}', flush=True)
         faults += tally['faults']
         took = time.monotonic() - begun
-        print(f'{kind}: {sum(tally.values())} inputs, {tally["read"]} read, {tally["refused"]} refused, {tally["faults"]} faults, {took:.0f} s')
+        print(
+            f'{kind}: {sum(tally.values())} inputs, {tally["read"]} read, {tally["refused"]} refused, '
+            f'{tally["faults"]} faults, {took:.0f} s'
+        )
     return faults
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog='python -m tests.fuzz.fuzz_refer', description="Fuzz the reader of REFER's files.")
+    parser = argparse.ArgumentParser(
+        prog='python -m tests.fuzz.fuzz_refer', description="Fuzz the reader of REFER's files."
+    )
     parser.add_argument('--inputs', type=int, default=20_000, help='of each kind (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='default: %(default)s')
     parser.add_argument('--kinds', nargs='+', choices=KINDS, default=KINDS, help='default: all')
-    parser.add_argument('--seconds', type=float, default=20, help='an input that takes longer is a hang (default: %(default)s)')
-    parser.add_argument('--memory', type=int, default=1024, metavar='MIB', help='an input that takes more is a fault (default: %(default)s)')
-    parser.add_argument('--save', type=Path, default=Path('work_dirs/fuzz_faults'), help='folder for inputs that fail (default: %(default)s)')
-    parser.add_argument('--replay', type=Path, nargs='+', metavar='FOLDER', help='judge saved inputs instead, in this process')
+    parser.add_argument(
+        '--seconds', type=float, default=20, help='an input that takes longer is a hang (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--memory',
+        type=int,
+        default=1024,
+        metavar='MIB',
+        help='an input that takes more is a fault (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--save',
+        type=Path,
+        default=Path('work_dirs/fuzz_faults'),
+        help='folder for inputs that fail (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--replay', type=Path, nargs='+', metavar='FOLDER', help='judge saved inputs instead, in this process'
+    )
     return parser.parse_args()
 
 

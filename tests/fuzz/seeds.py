@@ -14,7 +14,13 @@ HEIGHT, WIDTH = 40, 60
 
 def make_refs() -> list[dict[str, Any]]:
     """Five refs of two pictures; two share an annotation, one sentence is not ASCII."""
-    texts = [('left zebra', 'the striped one'), ('tree',), ('red car', 'café on wheels'), ('car on the right',), ('brick', 'block', 'cube')]
+    texts = [
+        ('left zebra', 'the striped one'),
+        ('tree',),
+        ('red car', 'café on wheels'),
+        ('car on the right',),
+        ('brick', 'block', 'cube'),
+    ]
     places = [(100, 7), (101, 7), (102, 8), (102, 8), (103, 8)]
     return [
         dict(
@@ -25,7 +31,10 @@ def make_refs() -> list[dict[str, Any]]:
             split=('train', 'val', 'testA', 'testB', 'train')[number],
             file_name=f'COCO_train2014_{image_id:012d}_{ann_id}.jpg',
             sent_ids=[10 * number + place for place in range(len(sentences))],
-            sentences=[dict(tokens=text.split(), raw=text.title(), sent=text, sent_id=10 * number + place) for place, text in enumerate(sentences)],
+            sentences=[
+                dict(tokens=text.split(), raw=text.title(), sent=text, sent_id=10 * number + place)
+                for place, text in enumerate(sentences)
+            ],
         )
         for number, (sentences, (ann_id, image_id)) in enumerate(zip(texts, places))
     ]
@@ -37,15 +46,24 @@ def make_instances() -> dict[str, Any]:
     mask[30:38, 40:55] = 1
     compressed = dict(size=[HEIGHT, WIDTH], counts=coco_mask.encode(mask)['counts'].decode())
     square = [10.0, 5.0, 30.0, 5.0, 30.0, 25.0, 10.0, 25.0]
-    forms = [[square], [square, [40, 30, 50, 30, 50, 38]], compressed, [compressed, dict(size=[HEIGHT, WIDTH], counts=[400, 30, 1970])]]
+    forms = [
+        [square],
+        [square, [40, 30, 50, 30, 50, 38]],
+        compressed,
+        [compressed, dict(size=[HEIGHT, WIDTH], counts=[400, 30, 1970])],
+    ]
     return dict(
         images=[dict(id=key, file_name=f'COCO_train2014_{key:012d}.jpg', height=HEIGHT, width=WIDTH) for key in (7, 8)],
-        annotations=[dict(id=100 + place, image_id=7 if place < 2 else 8, category_id=1, segmentation=form) for place, form in enumerate(forms)],
+        annotations=[
+            dict(id=100 + place, image_id=7 if place < 2 else 8, category_id=1, segmentation=form)
+            for place, form in enumerate(forms)
+        ],
         categories=[dict(id=1, name='thing')],
     )
 
 
 REFS, INSTANCES = make_refs(), make_instances()
-# Python 2's own pickle of a set like this is protocol 2, and protocol 0 where nobody chose; REFER's files are of both kinds of strings
+# Python 2's own pickle of a set like this is protocol 2, and protocol 0 where nobody chose; REFER's files are of both
+# kinds of strings
 PICKLES = [pickle.dumps(REFS, protocol=protocol) for protocol in range(6)]
 JSON = json.dumps(INSTANCES).encode()

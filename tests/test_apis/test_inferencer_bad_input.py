@@ -1,4 +1,6 @@
-"""Bad input in inference: pictures, expressions, configs and weights, each as (what is given, what is raised, what it says)."""
+"""Bad input in inference: pictures, expressions, configs and weights, each as (what is given, what is raised, what it
+says).
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ def encode(ending: str, picture: Image.Image = PICTURE) -> bytes:
     return buffer.getvalue()
 
 
-# --- pictures --------------------------------------------------------------------------------------------------------------------------------
+# --- pictures ---------------------------------------------------------------------------------------------------------
 
 UNUSUAL: dict[str, tuple[str, Image.Image]] = {
     'grey': ('png', PICTURE.convert('L')),
@@ -51,14 +53,20 @@ UNUSUAL: dict[str, tuple[str, Image.Image]] = {
 
 
 @pytest.mark.parametrize('name', UNUSUAL)
-def test_unusual_pictures_are_answered_alike_as_file_and_pil_image(inferencer: ReferringInferencer, name: str, tmp_path: Path) -> None:
+def test_unusual_pictures_are_answered_alike_as_file_and_pil_image(
+    inferencer: ReferringInferencer, name: str, tmp_path: Path
+) -> None:
     ending, picture = UNUSUAL[name]
     path = tmp_path / f'picture.{ending}'
     path.write_bytes(encode(ending, picture))
     results = inferencer([path, Image.open(path)], ['red', 'red'])
     assert len(results) == 2
     for result in results:
-        assert result.masks.shape == (1, picture.height, picture.width) and result.image.shape == (picture.height, picture.width, 3)
+        assert result.masks.shape == (1, picture.height, picture.width) and result.image.shape == (
+            picture.height,
+            picture.width,
+            3,
+        )
         assert np.isfinite(result.probabilities).all()
     most = 2 if name == 'CMYK' else 0  # two libraries that convert CMYK, rounding each in its own way
     assert np.abs(results[0].image.astype(int) - results[1].image).max() <= most
@@ -77,14 +85,22 @@ TURNS: list[Callable[[np.ndarray], np.ndarray]] = [  # EXIF's eight orientations
 
 
 @pytest.mark.parametrize('orientation', range(1, 9))
-def test_a_phone_picture_is_answered_as_it_is_shown(inferencer: ReferringInferencer, orientation: int, tmp_path: Path) -> None:
-    """Masks lie in the frame of ``result.image``, which is the picture turned as its EXIF data say, from a file as from PIL."""
+def test_a_phone_picture_is_answered_as_it_is_shown(
+    inferencer: ReferringInferencer, orientation: int, tmp_path: Path
+) -> None:
+    """Masks lie in the frame of ``result.image``, which is the picture turned as its EXIF data say, from a file as
+    from PIL.
+    """
     exif = Image.Exif()
     exif[0x0112] = orientation
     plain, phone = tmp_path / 'plain.jpg', tmp_path / 'phone.jpg'
     PICTURE.save(plain)
     PICTURE.save(phone, exif=exif)
-    for stored, turned in zip(inferencer([plain, Image.open(plain)], ['red'] * 2), inferencer([phone, Image.open(phone)], ['red'] * 2), strict=True):
+    for stored, turned in zip(
+        inferencer([plain, Image.open(plain)], ['red'] * 2),
+        inferencer([phone, Image.open(phone)], ['red'] * 2),
+        strict=True,
+    ):
         shown = TURNS[orientation - 1](stored.image)
         assert np.array_equal(turned.image, shown) and turned.masks.shape == (1, *shown.shape[:2])
 
@@ -110,7 +126,8 @@ def test_files_that_are_no_sound_picture(inferencer: ReferringInferencer, name: 
         inferencer(tmp_path / 'mine.jpg', 'red')
 
 
-@pytest.mark.parametrize('name', [name for name in FILES if 'cut off' in name and 'WebP' not in name])  # PIL decodes WebP as it opens it
+# PIL decodes WebP as it opens it
+@pytest.mark.parametrize('name', [name for name in FILES if 'cut off' in name and 'WebP' not in name])
 def test_a_cut_picture_is_named_when_pil_opened_it(inferencer: ReferringInferencer, name: str, tmp_path: Path) -> None:
     (tmp_path / 'mine.jpg').write_bytes(FILES[name][0])
     opened = Image.open(tmp_path / 'mine.jpg')  # PIL reads the header alone
@@ -137,15 +154,32 @@ def test_a_cut_picture_is_named_when_pil_opened_it(inferencer: ReferringInferenc
         (PICTURE.convert('F'), TypeError, 'PIL image of mode F .* bring it to 8 bits'),
         (PICTURE.convert('I'), TypeError, 'PIL image of mode I '),
     ],
-    ids=['absent', 'empty path', 'folder', 'no connection', 'None', 'float', 'grey', 'channels first', 'batch', 'RGBA', 'empty', 'bool', 'tensor',
-         'PIL float', 'PIL 32 bits'],
+    ids=[
+        'absent',
+        'empty path',
+        'folder',
+        'no connection',
+        'None',
+        'float',
+        'grey',
+        'channels first',
+        'batch',
+        'RGBA',
+        'empty',
+        'bool',
+        'tensor',
+        'PIL float',
+        'PIL 32 bits',
+    ],
 )
-def test_what_is_no_picture(inferencer: ReferringInferencer, picture: Any, error: type[Exception], message: str) -> None:
+def test_what_is_no_picture(
+    inferencer: ReferringInferencer, picture: Any, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         inferencer(picture, 'red')
 
 
-# --- expressions -----------------------------------------------------------------------------------------------------------------------------
+# --- expressions ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -164,15 +198,23 @@ def test_what_is_no_picture(inferencer: ReferringInferencer, picture: Any, error
         ({'red': 1}, TypeError, "got {'red': 1}"),
     ],
 )
-def test_expressions_that_ask_nothing(inferencer: ReferringInferencer, expressions: Any, error: type[Exception], message: str) -> None:
+def test_expressions_that_ask_nothing(
+    inferencer: ReferringInferencer, expressions: Any, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         inferencer(RGB, expressions)
 
 
-@pytest.mark.parametrize('text', ['zebra ' * 300, '🦓🦓', '左のシマウマ', 'a\ud800b', 'red\0\x07', '\u200d', '<|endoftext|>', '!' * 500])
+@pytest.mark.parametrize(
+    'text', ['zebra ' * 300, '🦓🦓', '左のシマウマ', 'a\ud800b', 'red\0\x07', '\u200d', '<|endoftext|>', '!' * 500]
+)
 def test_any_words_are_answered(inferencer: ReferringInferencer, text: str) -> None:
     (result,) = inferencer(RGB, text)
-    assert result.expressions == [text] and result.masks.shape == (1, HEIGHT, WIDTH) and np.isfinite(result.probabilities).all()
+    assert (
+        result.expressions == [text]
+        and result.masks.shape == (1, HEIGHT, WIDTH)
+        and np.isfinite(result.probabilities).all()
+    )
 
 
 @pytest.mark.parametrize('expressions', [['a'], ['a', 'b', 'c'], 'ab', None, 2])
@@ -181,7 +223,9 @@ def test_two_images_want_two(inferencer: ReferringInferencer, expressions: Any) 
         inferencer([RGB, RGB], expressions)
 
 
-def test_all_expressions_are_looked_at_before_the_first_image_is(inferencer: ReferringInferencer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_expressions_are_looked_at_before_the_first_image_is(
+    inferencer: ReferringInferencer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(inferencer.model, 'test_step', lambda data: pytest.fail('an image was encoded'))
     with pytest.raises(TypeError, match='got 5'):
         inferencer([RGB, RGB], ['red', 5])
@@ -191,13 +235,20 @@ def test_no_images_give_no_results(inferencer: ReferringInferencer) -> None:
     assert inferencer([], []) == []
 
 
-# --- configs and weights ---------------------------------------------------------------------------------------------------------------------
+# --- configs and weights ----------------------------------------------------------------------------------------------
 
 
 def small_config(tiny_config: Callable[..., dict]) -> Config:
     letterbox = dict(type='LetterboxResize', size=(32, 48))
-    pipeline = [dict(type='LoadReferringImage'), letterbox, dict(type='TokenizeExpressions'), dict(type='PackReferringInputs')]
-    return Config(dict(default_scope='cmmasksd', model=tiny_config(), test_dataloader=dict(dataset=dict(pipeline=pipeline))))
+    pipeline = [
+        dict(type='LoadReferringImage'),
+        letterbox,
+        dict(type='TokenizeExpressions'),
+        dict(type='PackReferringInputs'),
+    ]
+    return Config(
+        dict(default_scope='cmmasksd', model=tiny_config(), test_dataloader=dict(dataset=dict(pipeline=pipeline)))
+    )
 
 
 def test_a_config_that_says_not_how_pictures_are_prepared(tiny_config: Callable[..., dict]) -> None:
@@ -223,20 +274,35 @@ def without(state: dict, name: str) -> dict:
 
 LAST = 'decode_head.norm.weight'
 WEIGHTS: dict[str, tuple[Callable[[dict], Any], str]] = {
-    'another model': (lambda state: {'state_dict': torch.nn.Linear(2, 2).state_dict()}, "of another model than the config's .*missing.*unknown"),
-    'a weight missing': (lambda state: without(state, LAST), f'1 missing, such as {LAST}.; use the config it was trained with'),
+    'another model': (
+        lambda state: {'state_dict': torch.nn.Linear(2, 2).state_dict()},
+        "of another model than the config's .*missing.*unknown",
+    ),
+    'a weight missing': (
+        lambda state: without(state, LAST),
+        f'1 missing, such as {LAST}.; use the config it was trained with',
+    ),
     'a weight too many': (lambda state: {**state, 'extra': torch.zeros(1)}, '1 unknown, such as extra'),
     'another shape': (lambda state: {**state, LAST: torch.zeros(3)}, f'1 of another shape, such as {LAST}'),
     'no tensor': (lambda state: {**state, LAST: 'text'}, f'1 of another shape, such as {LAST}'),
     'text positions of another length': (
-        lambda state: {**state, 'text_encoder.text.positional_embedding': torch.zeros(20, 24)}, 'of another shape, such as text_encoder'),
+        lambda state: {**state, 'text_encoder.text.positional_embedding': torch.zeros(20, 24)},
+        'of another shape, such as text_encoder',
+    ),
     'positions of another width': (
-        lambda state: {**state, 'backbone.visual.positional_embedding': torch.zeros(10, 3)}, 'of another shape, such as backbone'),
+        lambda state: {**state, 'backbone.visual.positional_embedding': torch.zeros(10, 3)},
+        'of another shape, such as backbone',
+    ),
     'positions of no square grid': (
-        lambda state: {**state, 'backbone.visual.positional_embedding': torch.zeros(12, 16)}, 'does not fit .*positional'),
+        lambda state: {**state, 'backbone.visual.positional_embedding': torch.zeros(12, 16)},
+        'does not fit .*positional',
+    ),
     'a list in the place of the state dict': (lambda state: {'state_dict': [1, 2]}, 'holds no state dict'),
     'names that are no text': (lambda state: {1: torch.zeros(1)}, 'holds no state dict'),
-    'the whole model': (lambda state: torch.nn.Linear(2, 2), 'was refused and nothing in it was run: it asks for torch.nn.modules.linear.Linear'),
+    'the whole model': (
+        lambda state: torch.nn.Linear(2, 2),
+        'was refused and nothing in it was run: it asks for torch.nn.modules.linear.Linear',
+    ),
     'a list': (lambda state: [torch.zeros(1)], 'holds a list, but a checkpoint is a dict'),
 }
 CONTENTS: dict[str, tuple[bytes, str]] = {
@@ -248,7 +314,9 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize('name', WEIGHTS)
-def test_weights_that_do_not_fit(tiny_config: Callable[..., dict], tiny_model: Callable[..., torch.nn.Module], name: str, tmp_path: Path) -> None:
+def test_weights_that_do_not_fit(
+    tiny_config: Callable[..., dict], tiny_model: Callable[..., torch.nn.Module], name: str, tmp_path: Path
+) -> None:
     change, message = WEIGHTS[name]
     torch.save(change(dict(tiny_model().state_dict())), tmp_path / 'mine.pth')
     with pytest.raises(CheckpointError, match=f'(?s)mine.pth .*{message}'):
@@ -271,7 +339,9 @@ def test_weights_that_are_not_there(tiny_config: Callable[..., dict], tmp_path: 
 
 def test_clips_archive_is_told_from_a_checkpoint(tiny_config: Callable[..., dict], tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(tmp_path / 'ViT-B-16.pt'))
-    with pytest.raises(CheckpointError, match='ViT-B-16.pt is a TorchScript archive.*give it as `pretrained` of the towers'):
+    with pytest.raises(
+        CheckpointError, match='ViT-B-16.pt is a TorchScript archive.*give it as `pretrained` of the towers'
+    ):
         ReferringInferencer(small_config(tiny_config), tmp_path / 'ViT-B-16.pt', device='cpu')
 
 
@@ -279,12 +349,16 @@ FITTING: dict[str, Callable[[dict], dict]] = {
     'a checkpoint': lambda state: {'state_dict': state, 'meta': {}},
     'a plain state dict': lambda state: state,
     'names of a wrapper for several GPUs': lambda state: {f'module.{name}': value for name, value in state.items()},
-    'no distillation branches': lambda state: {name: value for name, value in state.items() if not name.startswith('distillation.')},
+    'no distillation branches': lambda state: {
+        name: value for name, value in state.items() if not name.startswith('distillation.')
+    },
 }
 
 
 @pytest.mark.parametrize('name', FITTING)
-def test_weights_that_fit(tiny_config: Callable[..., dict], tiny_model: Callable[..., torch.nn.Module], name: str, tmp_path: Path) -> None:
+def test_weights_that_fit(
+    tiny_config: Callable[..., dict], tiny_model: Callable[..., torch.nn.Module], name: str, tmp_path: Path
+) -> None:
     state = {key: value + 1 if value.is_floating_point() else value for key, value in tiny_model().state_dict().items()}
     torch.save(FITTING[name](state), tmp_path / 'mine.pth')
     model = ReferringInferencer(small_config(tiny_config), tmp_path / 'mine.pth', device='cpu').model

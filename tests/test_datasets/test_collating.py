@@ -48,7 +48,9 @@ class Samples(torch.utils.data.Dataset):
         sample = SegDataSample(metainfo=dict(letterbox=Letterbox.fit((40, 30), (8, 12)), img_path=f'{index}.jpg'))
         masks = torch.from_numpy(random.random((count, 8, 12)) > 0.5)
         ids = torch.from_numpy(random.integers(0, 9, (count, 5)))
-        sample.expressions = InstanceData(texts=[f'thing {place}' for place in range(count)], input_ids=ids, masks=masks)
+        sample.expressions = InstanceData(
+            texts=[f'thing {place}' for place in range(count)], input_ids=ids, masks=masks
+        )
         return dict(inputs=torch.from_numpy(random.integers(0, 255, (3, 8, 12), dtype=np.uint8)), data_samples=sample)
 
 
@@ -60,7 +62,9 @@ def assert_equal_batches(one: dict, other: dict) -> int:
         assert type(left) is SegDataSample and left.metainfo == right.metainfo
         assert left.expressions.texts == right.expressions.texts
         for key in ('input_ids', 'masks'):
-            assert left.expressions[key].dtype == right.expressions[key].dtype and torch.equal(left.expressions[key], right.expressions[key])
+            assert left.expressions[key].dtype == right.expressions[key].dtype and torch.equal(
+                left.expressions[key], right.expressions[key]
+            )
     return 3 * len(one['inputs'])
 
 
@@ -85,19 +89,27 @@ def test_all_tensors_lie_in_one_shared_block():
     assert all(torch.equal(*pair) for pair in zip(again[1:], TENSORS[1:], strict=True))
 
 
-@pytest.mark.parametrize('odd', [torch.nn.Parameter(torch.rand(3)), torch.eye(3).to_sparse(), torch.rand(3, requires_grad=True)])
+@pytest.mark.parametrize(
+    'odd', [torch.nn.Parameter(torch.rand(3)), torch.eye(3).to_sparse(), torch.rand(3, requires_grad=True)]
+)
 def test_tensors_that_are_no_plain_data_travel_too(odd):
-    again, = pickle.loads(ForkingPickler.dumps(Parcel([odd])))
+    (again,) = pickle.loads(ForkingPickler.dumps(Parcel([odd])))
     assert type(again) is type(odd) and again.requires_grad == odd.requires_grad
     assert torch.equal(again.to_dense(), odd.to_dense())
 
 
 def test_workers_give_the_batches_of_pseudo_collate():
     collate = ROOT_FUNCTIONS.get('cmmasksd.collate_in_one_block')
-    batches = [list(DataLoader(Samples(), 2, collate_fn=function, num_workers=workers)) for function, workers in
-               ((collate, 2), (collate, 0), (pseudo_collate, 0))]
+    batches = [
+        list(DataLoader(Samples(), 2, collate_fn=function, num_workers=workers))
+        for function, workers in ((collate, 2), (collate, 0), (pseudo_collate, 0))
+    ]
     assert len(batches[0]) == 3
-    compared = sum(assert_equal_batches(one, other) for loaded in batches[:2] for one, other in zip(loaded, batches[2], strict=True))
+    compared = sum(
+        assert_equal_batches(one, other)
+        for loaded in batches[:2]
+        for one, other in zip(loaded, batches[2], strict=True)
+    )
     assert compared == 2 * 18
     assert blocks(batches[0][0]) == 1 < blocks(batches[1][0])
 

@@ -1,4 +1,6 @@
-"""One's own table becomes a set that the reader takes; what is wrong with it is told row by row, and nothing is written then."""
+"""One's own table becomes a set that the reader takes; what is wrong with it is told row by row, and nothing is
+written then.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,8 @@ PIPELINE = [
 
 def draw_mask(left: int, value: int = 255) -> np.ndarray:
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    mask[5:15, left:left + 8] = value
-    mask[7:9, left + 2:left + 4] = 0  # a hole, which polygons cannot say
+    mask[5:15, left : left + 8] = value
+    mask[7:9, left + 2 : left + 4] = 0  # a hole, which polygons cannot say
     return mask
 
 
@@ -68,7 +70,12 @@ def make(source: Path, tmp_path: Path) -> Callable[..., dict]:
             with table.open('w', newline='') as file:
                 writer = csv.DictWriter(file, names, delimiter='\t' if suffix == '.tsv' else ',')
                 writer.writeheader()
-                writer.writerows([{name: cell if isinstance(cell, (str, int)) else json.dumps(cell) for name, cell in row.items()} for row in rows])
+                writer.writerows(
+                    [
+                        {name: cell if isinstance(cell, (str, int)) else json.dumps(cell) for name, cell in row.items()}
+                        for row in rows
+                    ]
+                )
         else:
             table.write_bytes(rows if isinstance(rows, bytes) else rows.encode())
         return make_custom(table, tmp_path / 'out', **{'dataset': 'my_set', **options})
@@ -87,7 +94,13 @@ def load(tmp_path: Path) -> Any:
 @pytest.mark.parametrize('suffix', ['.csv', '.tsv', '.jsonl'])
 def test_every_form_of_mask_is_read_back_exactly(make: Callable, tmp_path: Path, suffix: str) -> None:
     runs = np.diff(np.flatnonzero(np.diff(draw_mask(3).T.ravel(), prepend=1, append=7))).tolist()
-    masks = ['m0.png', SQUARE, [SQUARE, [20, 20, 30, 20, 30, 29]], encode(draw_mask(3)), {'size': [HEIGHT, WIDTH], 'counts': runs}]
+    masks = [
+        'm0.png',
+        SQUARE,
+        [SQUARE, [20, 20, 30, 20, 30, 29]],
+        encode(draw_mask(3)),
+        {'size': [HEIGHT, WIDTH], 'counts': runs},
+    ]
     rows = [dict(row(number, f'thing, "{number}" é'), mask=mask, split='train') for number, mask in enumerate(masks)]
     assert make(rows, suffix) == {'train': {'images': 5, 'refs': 5, 'sentences': 5}}
     refs = load(tmp_path).refs
@@ -101,7 +114,9 @@ def test_every_form_of_mask_is_read_back_exactly(make: Callable, tmp_path: Path,
 
 def test_the_set_goes_through_the_pipeline(make: Callable, source: Path, tmp_path: Path) -> None:
     make([row(number, split='val') for number in range(3)])
-    data = RefCOCODataset(str(tmp_path / 'out'), dataset='my_set', split_by='custom', split='val', pipeline=PIPELINE, test_mode=True)
+    data = RefCOCODataset(
+        str(tmp_path / 'out'), dataset='my_set', split_by='custom', split='val', pipeline=PIPELINE, test_mode=True
+    )
     assert len(data) == 3
     for number in range(3):
         sample = data[number]['data_samples']
@@ -112,21 +127,39 @@ def test_the_set_goes_through_the_pipeline(make: Callable, source: Path, tmp_pat
 
 def test_rows_of_one_object_become_one_ref(make: Callable, source: Path, tmp_path: Path) -> None:
     (source / 'copy.jpg').write_bytes((source / '0.jpg').read_bytes())
-    rows = [row(0, 'first'), row(1, 'other picture'), row(0, 'second'), dict(row(0, ' third  one '), mask=encode(draw_mask(0))),
-            dict(row(0, 'another object'), mask='m1.png'), dict(row(0, 'under another name'), image='copy.jpg')]
+    rows = [
+        row(0, 'first'),
+        row(1, 'other picture'),
+        row(0, 'second'),
+        dict(row(0, ' third  one '), mask=encode(draw_mask(0))),
+        dict(row(0, 'another object'), mask='m1.png'),
+        dict(row(0, 'under another name'), image='copy.jpg'),
+    ]
     counts = make([dict(each, split='train') for each in rows])
     assert counts == {'train': {'images': 2, 'refs': 3, 'sentences': 6}}
     refs = load(tmp_path).refs
     assert [[sentence.sent for sentence in ref.sentences] for ref in refs] == [
-        ['first', 'second', 'third one', 'under another name'], ['other picture'], ['another object']]
+        ['first', 'second', 'third one', 'under another name'],
+        ['other picture'],
+        ['another object'],
+    ]
     assert refs[0].sentences[2].raw == ' third  one '
     assert len({sentence.sent_id for ref in refs for sentence in ref.sentences}) == 6
 
 
 def test_object_ids_tell_objects_of_one_mask_apart(make: Callable, tmp_path: Path) -> None:
-    rows = [row(0, 'shirt', object_id=7), row(0, 'man', object_id=8), row(0, 'his shirt', object_id='7'), row(1, 'else', object_id=7)]
+    rows = [
+        row(0, 'shirt', object_id=7),
+        row(0, 'man', object_id=8),
+        row(0, 'his shirt', object_id='7'),
+        row(1, 'else', object_id=7),
+    ]
     make(rows, '.jsonl', val_fraction=0)
-    assert [[sentence.sent for sentence in ref.sentences] for ref in load(tmp_path).refs] == [['shirt', 'his shirt'], ['man'], ['else']]
+    assert [[sentence.sent for sentence in ref.sentences] for ref in load(tmp_path).refs] == [
+        ['shirt', 'his shirt'],
+        ['man'],
+        ['else'],
+    ]
 
 
 def test_sentences_may_be_a_list_in_json_lines(make: Callable, tmp_path: Path) -> None:
@@ -159,11 +192,17 @@ def test_a_picture_in_two_splits_is_warned_of(make: Callable, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize('link', [True, False])
-def test_pictures_are_linked_or_copied_under_names_of_their_own(make: Callable, source: Path, tmp_path: Path, link: bool) -> None:
+def test_pictures_are_linked_or_copied_under_names_of_their_own(
+    make: Callable, source: Path, tmp_path: Path, link: bool
+) -> None:
     (source / 'sub/0.jpg').write_bytes((source / '1.jpg').read_bytes())
-    make([row(0), dict(row(1), image='sub/0.jpg'), dict(row(2), image=str(source / '2.jpg'))], link=link, val_fraction=0)
+    make(
+        [row(0), dict(row(1), image='sub/0.jpg'), dict(row(2), image=str(source / '2.jpg'))], link=link, val_fraction=0
+    )
     paths = [Path(image.path) for image in load(tmp_path).images.values()]
-    assert [path.name.rsplit('_', 1)[0] for path in paths] == ['my_set_0', 'my_set_0', 'my_set_2'] and len(set(paths)) == 3
+    assert [path.name.rsplit('_', 1)[0] for path in paths] == ['my_set_0', 'my_set_0', 'my_set_2'] and len(
+        set(paths)
+    ) == 3
     assert [path.read_bytes() for path in paths] == [(source / f'{number}.jpg').read_bytes() for number in range(3)]
     assert [path.is_symlink() for path in paths] == [link] * 3
 
@@ -231,11 +270,17 @@ BAD_ROWS: dict[str, tuple[dict[str, Any], str]] = {
     'empty mask': ({'mask': 'black.png'}, 'black.png is empty: no pixel'),
     'transparent mask': ({'mask': 'clear.png'}, 'clear.png is transparent in places'),
     'mask that is no JSON': ({'mask': '[[1, 2'}, 'its mask is not valid JSON'),
-    'polygon far outside': ({'mask': [[900, 3, 910, 3, 910, 13]]}, 'a polygon reaches far outside the picture of 30 x 40'),
+    'polygon far outside': (
+        {'mask': [[900, 3, 910, 3, 910, 13]]},
+        'a polygon reaches far outside the picture of 30 x 40',
+    ),
     'polygon of nothing': ({'mask': [[1, 1, 2, 2]]}, 'none of its polygon parts encloses anything'),
     'polygon of text': ({'mask': [['a', 'b']]}, 'not a flat list of numbers'),
     'polygon off the picture': ({'mask': [[-20, -20, -5, -20, -5, -5]]}, 'its mask covers no pixel'),
-    'RLE of another size': ({'mask': {'size': [WIDTH, HEIGHT], 'counts': [0, HEIGHT * WIDTH]}}, r'RLE has size \[40, 30\]'),
+    'RLE of another size': (
+        {'mask': {'size': [WIDTH, HEIGHT], 'counts': [0, HEIGHT * WIDTH]}},
+        r'RLE has size \[40, 30\]',
+    ),
     'RLE without counts': ({'mask': {'size': [HEIGHT, WIDTH]}}, 'not an RLE with size and counts'),
     'empty sentence': ({'sentence': ''}, 'its sentence is empty'),
     'blank sentence': ({'sentence': ' \t'}, 'its sentence is empty'),
@@ -247,7 +292,9 @@ BAD_ROWS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize('suffix', ['.csv', '.jsonl'])
-def test_bad_rows_are_named_together_and_nothing_is_written(make: Callable, source: Path, tmp_path: Path, suffix: str) -> None:
+def test_bad_rows_are_named_together_and_nothing_is_written(
+    make: Callable, source: Path, tmp_path: Path, suffix: str
+) -> None:
     spoil(source)
     rows = [row(0, split='train')] + [{**row(0, split='train'), **wrong} for wrong, _ in BAD_ROWS.values()]
     with pytest.raises(ReferError) as caught:
@@ -282,24 +329,56 @@ def test_only_the_first_problems_are_shown(make: Callable) -> None:
 
 
 BAD_TABLES: dict[str, tuple[str, str | bytes, str]] = {
-    'no mask column': ('.csv', 'image,sentence\n0.jpg,thing\n', 'has no column mask; its first line must name .* but is: image, sentence'),
+    'no mask column': (
+        '.csv',
+        'image,sentence\n0.jpg,thing\n',
+        'has no column mask; its first line must name .* but is: image, sentence',
+    ),
     'no columns': ('.csv', '', 'has no column image and no column mask and no column sentence'),
     'a column twice': ('.csv', 'image,mask,sentence,mask\n', 'names a column twice'),
     'no rows': ('.csv', 'image,mask,sentence\n', 'has no rows'),
     'no lines': ('.jsonl', '\n', 'has no rows'),
-    'a comma in a sentence': ('.csv', 'image,mask,sentence\n0.jpg,m0.png,left, red\n', 'line 2: it has 4 cells, .* line 3; put .* double quotes'),
-    'a line after a quoted line break': ('.csv', 'image,mask,sentence\n0.jpg,m0.png,"a\nb"\n0.jpg,m0.png,\n', 'line 4: its sentence is empty'),
+    'a comma in a sentence': (
+        '.csv',
+        'image,mask,sentence\n0.jpg,m0.png,left, red\n',
+        'line 2: it has 4 cells, .* line 3; put .* double quotes',
+    ),
+    'a line after a quoted line break': (
+        '.csv',
+        'image,mask,sentence\n0.jpg,m0.png,"a\nb"\n0.jpg,m0.png,\n',
+        'line 4: its sentence is empty',
+    ),
     'endless cell': ('.csv', 'image,mask,sentence\n0.jpg,"' + '[' * 140_000 + '",x\n', 'it is not CSV .field larger'),
-    'Latin-1': ('.csv', 'image,mask,sentence\n0.jpg,m0.png,café\n'.encode('latin-1'), 'is not UTF-8 text .*; save it as UTF-8'),
+    'Latin-1': (
+        '.csv',
+        'image,mask,sentence\n0.jpg,m0.png,café\n'.encode('latin-1'),
+        'is not UTF-8 text .*; save it as UTF-8',
+    ),
     'NUL': ('.csv', 'image,mask,sentence\n0\0.jpg,m0.png,x\n', 'line 2: '),
     'no JSON': ('.jsonl', '{"image": "0.jpg"\n', 'line 1: it is not valid JSON'),
     'JSON too deep': ('.jsonl', '[' * 100_000 + '\n', 'line 1: it is not'),
     'no JSON object': ('.jsonl', '\n["0.jpg", "m0.png", "x"]\n', 'line 2: it is not a JSON object; write one'),
     'no image': ('.jsonl', '{"mask": "m0.png", "sentence": "x"}\n', 'line 1: it has no image'),
-    'sentence a number': ('.jsonl', '{"image": "0.jpg", "mask": "m0.png", "sentence": 5}\n', 'line 1: its sentence is empty'),
-    'sentences none': ('.jsonl', '{"image": "0.jpg", "mask": "m0.png", "sentences": []}\n', 'line 1: its sentence is empty'),
-    'surrogates': ('.jsonl', '{"image": "0.jpg", "mask": "m0.png", "sentence": "\\ud800"}\n', 'line 1: its sentence is not text'),
-    'object_id a list': ('.jsonl', '{"image": "0.jpg", "mask": "m0.png", "sentence": "x", "object_id": []}\n', 'line 1: its split must be text'),
+    'sentence a number': (
+        '.jsonl',
+        '{"image": "0.jpg", "mask": "m0.png", "sentence": 5}\n',
+        'line 1: its sentence is empty',
+    ),
+    'sentences none': (
+        '.jsonl',
+        '{"image": "0.jpg", "mask": "m0.png", "sentences": []}\n',
+        'line 1: its sentence is empty',
+    ),
+    'surrogates': (
+        '.jsonl',
+        '{"image": "0.jpg", "mask": "m0.png", "sentence": "\\ud800"}\n',
+        'line 1: its sentence is not text',
+    ),
+    'object_id a list': (
+        '.jsonl',
+        '{"image": "0.jpg", "mask": "m0.png", "sentence": "x", "object_id": []}\n',
+        'line 1: its split must be text',
+    ),
     'of no known kind': ('.xlsx', 'x', 'table.xlsx is of no known kind; name it .csv'),
 }
 
@@ -383,7 +462,9 @@ def test_what_was_not_made_from_a_table_is_never_replaced(make: Callable, tmp_pa
 
 
 @pytest.mark.parametrize('when', ['copying', 'moving', 'swapping'])
-def test_a_failure_in_the_middle_leaves_what_was_there(make: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+def test_a_failure_in_the_middle_leaves_what_was_there(
+    make: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
     make([row(0)])
     before = files(tmp_path / 'out')
     calls = 0

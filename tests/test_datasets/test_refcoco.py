@@ -50,20 +50,36 @@ def write_set(root, name: str = 'toyset', split_by: str = 'unc') -> str:
         for number, image_id in pairs:
             key, x = 10 * image_id + number, 4 + 16 * number
             polygon = [x, 5, x + 12, 5, x + 12, 30, x, 30]
-            annotations.append(dict(id=key, image_id=image_id, category_id=1, segmentation=[polygon], area=300, bbox=[x, 5, 12, 25], iscrowd=0))
+            annotations.append(
+                dict(
+                    id=key,
+                    image_id=image_id,
+                    category_id=1,
+                    segmentation=[polygon],
+                    area=300,
+                    bbox=[x, 5, 12, 25],
+                    iscrowd=0,
+                )
+            )
             sentences = [
-                dict(sent_id=10 * key + n, sent=f'thing {key} left {n}', raw=f'Thing {key} LEFT {n}', tokens=['thing']) for n in range(SENTENCES)
+                dict(sent_id=10 * key + n, sent=f'thing {key} left {n}', raw=f'Thing {key} LEFT {n}', tokens=['thing'])
+                for n in range(SENTENCES)
             ]
             sent_ids = [sentence['sent_id'] for sentence in sentences]
             ids = dict(ref_id=key, ann_id=key, image_id=image_id, category_id=1, sent_ids=sent_ids)
             refs.append(dict(ids, split=split, file_name='x_1.jpg', sentences=sentences))
     images = [dict(id=image_id, file_name=f'{image_id}.png', height=height, width=width) for image_id in REFS_PER_IMAGE]
     for image_id in REFS_PER_IMAGE:
-        cv2.imwrite(str(pictures / f'{image_id}.png'), np.random.default_rng(image_id).integers(0, 255, (height, width, 3), dtype=np.uint8))
+        cv2.imwrite(
+            str(pictures / f'{image_id}.png'),
+            np.random.default_rng(image_id).integers(0, 255, (height, width, 3), dtype=np.uint8),
+        )
     folder = root / name
     folder.mkdir()
     categories = [dict(id=1, name='thing', supercategory='thing')]
-    (folder / 'instances.json').write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
+    (folder / 'instances.json').write_text(
+        json.dumps(dict(images=images, annotations=annotations, categories=categories))
+    )
     (folder / f'refs({split_by}).p').write_bytes(pickle.dumps(refs, protocol=2))
     return str(root)
 
@@ -103,7 +119,10 @@ def test_a_training_item_is_one_ref(data_root):
 def test_an_evaluation_item_is_one_image_with_all_its_refs(data_root):
     dataset = make(data_root, split='val', test_mode=True)
     assert len(dataset) == 2
-    assert [[ref['ref_id'] for ref in dataset.get_data_info(index)['refs']] for index in range(2)] == [[40, 41], [50, 51, 52]]
+    assert [[ref['ref_id'] for ref in dataset.get_data_info(index)['refs']] for index in range(2)] == [
+        [40, 41],
+        [50, 51, 52],
+    ]
 
 
 def test_raw_sentences(data_root):
@@ -140,7 +159,9 @@ def test_draws_are_a_function_of_seed_epoch_and_index(data_root):
 
     def draw(seed, epoch, count=20):
         dataset.set_epoch(epoch, seed)
-        return [dataset[index]['rng'].random() for _ in range(count // len(dataset) + 1) for index in range(len(dataset))]
+        return [
+            dataset[index]['rng'].random() for _ in range(count // len(dataset) + 1) for index in range(len(dataset))
+        ]
 
     assert draw(0, 0) == draw(0, 0)
     different = [draw(seed, epoch)[0] for seed in range(3) for epoch in range(3)]
@@ -247,7 +268,14 @@ def test_two_sets_concatenate(tmp_path):
     root = write_set(tmp_path)
     write_set(tmp_path, 'otherset', 'umd')
     sets = [
-        dict(type='cmmasksd.RefCOCODataset', data_root=root, dataset=name, split_by=split_by, serialize_data=False, pipeline=DRAWING)
+        dict(
+            type='cmmasksd.RefCOCODataset',
+            data_root=root,
+            dataset=name,
+            split_by=split_by,
+            serialize_data=False,
+            pipeline=DRAWING,
+        )
         for name, split_by in (('toyset', 'unc'), ('otherset', 'umd'))
     ]
     joined = DATASETS.build(dict(type='ConcatDataset', datasets=sets))
@@ -259,7 +287,9 @@ def test_two_sets_concatenate(tmp_path):
 def test_it_is_built_from_every_scope(data_root, scope):
     # a bare name inside the pipeline is looked up in the default scope where one is set, as everywhere in mmengine
     inner = DRAWING if scope in (None, 'cmmasksd') else [dict(DRAWING[0], type='cmmasksd.SelectSentences')]
-    config = dict(type='cmmasksd.RefCOCODataset', data_root=data_root, dataset='toyset', serialize_data=False, pipeline=inner)
+    config = dict(
+        type='cmmasksd.RefCOCODataset', data_root=data_root, dataset='toyset', serialize_data=False, pipeline=inner
+    )
     with DefaultScope.overwrite_default_scope(scope):
         for registry in (MMENGINE_DATASETS, DATASETS):
             assert len(registry.build(dict(config))[0]['texts']) == 1

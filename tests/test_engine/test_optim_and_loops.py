@@ -41,8 +41,12 @@ def test_autocast_is_bfloat16_and_leaves_parameters_alone() -> None:
 
 
 def test_table_has_the_papers_row_below_ours() -> None:
-    table = format_table({'val': {'mIoU': 71.234, 'num_expressions': 10834}, 'testA': {'mIoU': 70.0}}, {'val': {'mIoU': 72.18}})
-    rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in table.splitlines() if line.startswith('|')]
+    table = format_table(
+        {'val': {'mIoU': 71.234, 'num_expressions': 10834}, 'testA': {'mIoU': 70.0}}, {'val': {'mIoU': 72.18}}
+    )
+    rows = [
+        [cell.strip() for cell in line.strip('|').split('|')] for line in table.splitlines() if line.startswith('|')
+    ]
     assert rows == [
         ['split', 'mIoU', 'num_expressions'],
         ['val', '71.23', '10834'],

@@ -1,4 +1,6 @@
-"""A real training, killed by SIGKILL at chosen points and resumed, ends where an uninterrupted one does, to the last bit."""
+"""A real training, killed by SIGKILL at chosen points and resumed, ends where an uninterrupted one does, to the last
+bit.
+"""
 
 from __future__ import annotations
 
@@ -89,19 +91,33 @@ def train(work_dir: Path, options: list[str], arrange: Callable[[], None] | None
 def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     root = tmp_path_factory.mktemp('data')
     make_refshapes(root, num_images=20, seed=3)
-    sizes = [f'train_dataloader.dataset.indices={4 * STEPS}', f'val_dataloader.dataset.indices={IMAGES}', f'train_cfg.max_epochs={EPOCHS}']
-    return [*(f'{loader}_dataloader.dataset.data_root={root}' for loader in ('train', 'val')), 'train_dataloader.batch_size=4', *sizes]
+    sizes = [
+        f'train_dataloader.dataset.indices={4 * STEPS}',
+        f'val_dataloader.dataset.indices={IMAGES}',
+        f'train_cfg.max_epochs={EPOCHS}',
+    ]
+    return [
+        *(f'{loader}_dataloader.dataset.data_root={root}' for loader in ('train', 'val')),
+        'train_dataloader.batch_size=4',
+        *sizes,
+    ]
 
 
 def with_workers(options: list[str], workers: int, persistent: bool) -> list[str]:
     settings = f'dataloader.num_workers={workers}', f'dataloader.persistent_workers={persistent}'
-    return [*options, *(f'{loader}_{setting}' for loader in ('train', 'val') for setting in settings), 'val_dataloader.batch_size=1']
+    return [
+        *options,
+        *(f'{loader}_{setting}' for loader in ('train', 'val') for setting in settings),
+        'val_dataloader.batch_size=1',
+    ]
 
 
 @pytest.fixture(scope='module')
 def uninterrupted(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     work_dir = tmp_path_factory.mktemp('uninterrupted')
-    assert run(train, work_dir, with_workers(options, 0, False), log=work_dir / 'output') == 0, (work_dir / 'output').read_text()[-3000:]
+    assert run(train, work_dir, with_workers(options, 0, False), log=work_dir / 'output') == 0, (
+        work_dir / 'output'
+    ).read_text()[-3000:]
     return work_dir
 
 
@@ -138,7 +154,11 @@ CODES = {'on a full disk': 1}
 @pytest.mark.parametrize(
     ('workers', 'persistent', 'points'),
     [
-        (0, False, ['before the first checkpoint', 'while the best checkpoint is written', 'during the last validation']),
+        (
+            0,
+            False,
+            ['before the first checkpoint', 'while the best checkpoint is written', 'during the last validation'],
+        ),
         (2, False, ['while the first checkpoint is written', 'in the middle of the second epoch', 'on a full disk']),
         (2, True, ['while last_checkpoint is written', 'during validation', 'while the last checkpoint is written']),
     ],
@@ -153,8 +173,14 @@ def test_killed_and_resumed_it_ends_where_an_uninterrupted_run_does(
         assert code == CODES.get(point, -signal.SIGKILL), f'{point}\n{output.read_text()[-3000:]}'
     assert run(train, tmp_path, settings, log=output) == 0, output.read_text()[-3000:]
     ours, theirs = (load_checkpoint_file(folder / f'epoch_{EPOCHS}.pth') for folder in (tmp_path, uninterrupted))
-    assert [ours['meta'][key] for key in ('epoch', 'iter')] == [theirs['meta'][key] for key in ('epoch', 'iter')] == [EPOCHS, EPOCHS * STEPS]
-    compared = sum(assert_same(ours[part], theirs[part], part) for part in ('state_dict', 'optimizer', 'param_schedulers'))
+    assert (
+        [ours['meta'][key] for key in ('epoch', 'iter')]
+        == [theirs['meta'][key] for key in ('epoch', 'iter')]
+        == [EPOCHS, EPOCHS * STEPS]
+    )
+    compared = sum(
+        assert_same(ours[part], theirs[part], part) for part in ('state_dict', 'optimizer', 'param_schedulers')
+    )
     assert compared > 300
     assert_same_best(tmp_path, uninterrupted)
     assert not list(tmp_path.glob('*.part'))
@@ -166,6 +192,9 @@ def assert_same_best(work_dir: Path, other: Path) -> None:
     (ours,), (theirs,) = (list(folder.glob('best_mIoU_epoch_*.pth')) for folder in (work_dir, other))
     assert ours.name == theirs.name
     assert assert_same(*(load_checkpoint_file(file)['state_dict'] for file in (ours, theirs))) > 100
-    hubs = [load_checkpoint_file(folder / f'epoch_{EPOCHS}.pth')['message_hub']['runtime_info'] for folder in (work_dir, other)]
+    hubs = [
+        load_checkpoint_file(folder / f'epoch_{EPOCHS}.pth')['message_hub']['runtime_info']
+        for folder in (work_dir, other)
+    ]
     assert hubs[0]['best_score'] == hubs[1]['best_score']
     assert [Path(hub['best_ckpt']).name for hub in hubs] == [ours.name] * 2

@@ -31,7 +31,9 @@ def make_sample(seed: int) -> SegDataSample:
             masks.append(mask)
             predictions.append(mask ^ (rng.random((height, width)) < rng.choice([0.02, 0.1, 0.2, 0.5])))
     sample = SegDataSample(metainfo=dict(img_path=f'{seed}.jpg'))
-    sample.expressions = InstanceData(texts=['a'] * len(masks), ref_ids=torch.tensor(ref_ids), masks=torch.from_numpy(np.stack(masks)))
+    sample.expressions = InstanceData(
+        texts=['a'] * len(masks), ref_ids=torch.tensor(ref_ids), masks=torch.from_numpy(np.stack(masks))
+    )
     sample.predictions = InstanceData(masks=torch.from_numpy(np.stack(predictions)))
     return sample
 
@@ -58,7 +60,9 @@ def score_as_cris(samples: list[SegDataSample]) -> dict:
             intersections, unions = intersections + intersection, unions + union
     ious = torch.tensor(np.array(ious))
     precision = {f'Pr@{x:.1f}': 100 * (ious > x).float().mean().item() for x in torch.arange(0.5, 1.0, 0.1)}
-    return dict(mIoU=100 * ious.mean().item(), oIoU=100 * intersections / unions, num_expressions=len(ious), **precision)
+    return dict(
+        mIoU=100 * ious.mean().item(), oIoU=100 * intersections / unions, num_expressions=len(ious), **precision
+    )
 
 
 def test_it_gives_criss_numbers():
@@ -175,7 +179,9 @@ def test_no_expression_in_one_image():
 
 
 def score_own_share(folder):
-    """What one of several processes does: it takes the images that mmengine's sampler gives it, some of them a second time."""
+    """What one of several processes does: it takes the images that mmengine's sampler gives it, some of them a second
+    time.
+    """
     samples, rank = torch.load(folder / 'samples'), dist.get_rank()
     metric = ReferringIoUMetric(derangement=True)
     for index in DefaultSampler(samples, shuffle=False):

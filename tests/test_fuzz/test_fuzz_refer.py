@@ -1,4 +1,6 @@
-"""A short fuzz run in the ordinary tests, and that the run finds what it looks for. The long one: python -m tests.fuzz.fuzz_refer"""
+"""A short fuzz run in the ordinary tests, and that the run finds what it looks for. The long one: python -m
+tests.fuzz.fuzz_refer
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ def judge(tmp_path: Path, files: tuple[bytes, bytes], megabytes: int = 512) -> s
 def test_broken_files_are_read_or_refused_by_our_own_errors(kind: str) -> None:
     outcomes = dict(fuzz_refer.run(kind, seed=0, count=INPUTS, seconds=60, megabytes=1024))
     assert list(outcomes) == list(range(INPUTS))
-    assert set(outcomes.values()) == {'read', 'refused'}  # both: a run in which all is refused at once would test little
+    # both: a run in which all is refused at once would test little
+    assert set(outcomes.values()) == {'read', 'refused'}
 
 
 @pytest.mark.parametrize('content', PICKLES, ids=[f'protocol {number}' for number in range(6)])

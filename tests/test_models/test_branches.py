@@ -87,7 +87,8 @@ def test_lmvsd_masks_the_correlated_patches_before_positions(tiny_model, make_ba
     branch.mask_token.fill_(3)
     branch(model, main)
     assert len(seen) == 1
-    embeddings = (seen[0] - visual.positional_embedding)[:, 1:]  # (E, N, D): what stood there before positions were added
+    # (E, N, D): what stood there before positions were added
+    embeddings = (seen[0] - visual.positional_embedding)[:, 1:]
     masked = (embeddings - branch.mask_token).abs().amax(dim=2) < 1e-5
     images = torch.tensor([0, 0, 1])
     torch.testing.assert_close(embeddings[~masked], main.patch_embeddings[images][~masked], rtol=1e-4, atol=1e-5)
@@ -142,7 +143,9 @@ def test_an_own_neck_and_head_have_the_segmentors_shape(tiny_model, name):
     branch = model.distillation[name.lower()]
     for own, theirs in ((branch.neck, model.neck), (branch.decode_head, model.decode_head)):
         assert own is not theirs
-        assert {key: value.shape for key, value in own.state_dict().items()} == {key: value.shape for key, value in theirs.state_dict().items()}
+        assert {key: value.shape for key, value in own.state_dict().items()} == {
+            key: value.shape for key, value in theirs.state_dict().items()
+        }
     added = sum(parameter.numel() for parameter in branch.parameters())
     expected = sum(parameter.numel() for part in (model.neck, model.decode_head) for parameter in part.parameters())
     assert added == expected + branch.mask_token.numel()
@@ -195,7 +198,10 @@ def test_an_unshared_branch_needs_its_parts(name):
 
 def test_the_final_setting_is_the_default():
     branches = [kind(embed_dims=dict(image=16, text=24)) for kind in (LMVSD, VMLSD)]
-    settings = [(branch.top_k, branch.mask_ratio, branch.loss_weight, branch.shared, branch.detach_teacher) for branch in branches]
+    settings = [
+        (branch.top_k, branch.mask_ratio, branch.loss_weight, branch.shared, branch.detach_teacher)
+        for branch in branches
+    ]
     assert settings == [(0.5, 0.25, 0.75, True, True), (0.5, 0.1, 0.1, True, True)]
     assert [branch.mask_token.shape for branch in branches] == [(16,), (24,)]
 
@@ -215,18 +221,21 @@ def test_options_reach_the_choice(tiny_model, make_batch, monkeypatch, name):
     monkeypatch.setattr('cmmasksd.models.distillation.branches.choose_masked', choose)
     logits = model.distillation[name.lower()](model, main)
     torch.testing.assert_close(logits, model.segment(main))  # nothing masked: the main branch again
-    (shape, top_k, mask_ratio, valid, rounding), = calls
+    ((shape, top_k, mask_ratio, valid, rounding),) = calls
     assert (top_k, mask_ratio, rounding) == (0.3, 0.7, 'stochastic')
     assert shape == ((2, 24) if name == 'LMVSD' else (2, 9))
     assert valid is (None if name == 'LMVSD' else main.text.word_tokens)
 
 
-# --- joint passes -----------------------------------------------------------------------------------------------------------------------------
+# --- joint passes -----------------------------------------------------------------------------------------------------
 
 
 def training_step(tiny_model, batch, joint, **branches):
     """Losses, gradients and buffers of one step, and how often neck and decode head ran."""
-    model = tiny_model(joint_branches=joint, distillation=[dict(type=f'cmmasksd.{name}', **options) for name, options in branches.items()])
+    model = tiny_model(
+        joint_branches=joint,
+        distillation=[dict(type=f'cmmasksd.{name}', **options) for name, options in branches.items()],
+    )
     model.train().double()  # so that rounding, which batch norms of few values amplify, cannot hide a difference
     model.neck.fuse, model.decode_head.forward = Mock(wraps=model.neck.fuse), Mock(wraps=model.decode_head.forward)
     torch.manual_seed(4)
@@ -256,7 +265,9 @@ def test_joint_branches_equal_separate_passes(tiny_model, make_batch, branches, 
     for ours, expected in zip(joint[:3], separate[:3]):
         assert ours.keys() == expected.keys() and ours
         for name, value in expected.items():
-            torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-7, msg=lambda text, name=name: f'{name}: {text}')
+            torch.testing.assert_close(
+                ours[name], value, rtol=1e-5, atol=1e-7, msg=lambda text, name=name: f'{name}: {text}'
+            )
     assert joint[2]['neck.merge3.1.num_batches_tracked'] == 1
 
 

@@ -26,12 +26,17 @@ def test_conv_block_keeps_the_size(kernel_size):
 
 @pytest.mark.parametrize('shape', [(1, 5, 1, 1), (1, 5, 1, 4), (3, 5, 4, 4), (2, 5, 3, 7), (2, 5, 36, 37)], ids=str)
 def test_upsampling_and_convolving_on_the_small_map(shape):
-    features, weight = make_map(*shape).requires_grad_(), torch.randn(6, 5, 3, 3, dtype=torch.float64, requires_grad=True)
+    features, weight = (
+        make_map(*shape).requires_grad_(),
+        torch.randn(6, 5, 3, 3, dtype=torch.float64, requires_grad=True),
+    )
     out, expected = upsample_conv3x3(features, weight), upsample_then_conv3x3(features, weight)
     assert out.shape == (shape[0], 6, 2 * shape[2], 2 * shape[3])
     torch.testing.assert_close(out, expected)
     upstream = torch.randn_like(expected)
-    for ours, plain in zip(*(torch.autograd.grad(result, (features, weight), upstream) for result in (out, expected)), strict=True):
+    for ours, plain in zip(
+        *(torch.autograd.grad(result, (features, weight), upstream) for result in (out, expected)), strict=True
+    ):
         torch.testing.assert_close(ours, plain)
 
 
@@ -52,7 +57,10 @@ def test_upsampling_and_convolving_in_bfloat16_is_as_exact_as_plainly():
     features, weight = make_map(2, 64, 9, 8), torch.randn(16, 64, 3, 3, dtype=torch.float64)
     exact = upsample_then_conv3x3(features, weight)
     features, weight = features.bfloat16(), weight.bfloat16()
-    errors = [(function(features, weight).double() - exact).square().mean().sqrt() for function in (upsample_conv3x3, upsample_then_conv3x3)]
+    errors = [
+        (function(features, weight).double() - exact).square().mean().sqrt()
+        for function in (upsample_conv3x3, upsample_then_conv3x3)
+    ]
     assert 0 < errors[0] < 1.5 * errors[1]
 
 

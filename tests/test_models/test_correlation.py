@@ -20,7 +20,19 @@ def test_correlation_is_the_dot_product():
 # Python's own round() is what is asked for: half to even, and at least one.
 @pytest.mark.parametrize('count', [1, 2, 3, 5, 6, 9, 10, 15, 20, 50, 196, 900, 1296, 1444])
 @pytest.mark.parametrize(
-    ('top_k', 'ratio'), [(0.5, 0.25), (0.5, 0.1), (0.25, 0.5), (0.1, 0.75), (1, 0.05), (0.5, 1), (1, 1), (0.01, 0.01), (0.3, 0.35), (0.7, 0.15)]
+    ('top_k', 'ratio'),
+    [
+        (0.5, 0.25),
+        (0.5, 0.1),
+        (0.25, 0.5),
+        (0.1, 0.75),
+        (1, 0.05),
+        (0.5, 1),
+        (1, 1),
+        (0.01, 0.01),
+        (0.3, 0.35),
+        (0.7, 0.15),
+    ],
 )
 def test_counts_and_candidates(count, top_k, ratio):
     candidates = max(1, round(top_k * count))
@@ -96,7 +108,10 @@ def test_a_whole_number_is_not_rounded():
 @pytest.mark.parametrize('rounding', ['nearest', 'stochastic'])
 def test_a_generator_reproduces(rounding):
     scores = torch.randn(4, 50)
-    draws = [choose_masked(scores, 0.5, 0.3, generator=torch.Generator().manual_seed(seed), rounding=rounding) for seed in (5, 5, 6)]
+    draws = [
+        choose_masked(scores, 0.5, 0.3, generator=torch.Generator().manual_seed(seed), rounding=rounding)
+        for seed in (5, 5, 6)
+    ]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
     state = torch.get_rng_state()

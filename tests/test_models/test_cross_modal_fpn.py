@@ -22,8 +22,14 @@ def levels_of(count: int, height: int, width: int) -> tuple[torch.Tensor, ...]:
 def test_shapes_on_even_and_odd_grids(grid):
     neck, (height, width) = make_neck().eval(), grid
     projected = neck.project(levels_of(2, height, width))
-    assert [tuple(level.shape) for level in projected] == [(2, 8, height, width), (2, 8, height, width), (2, 16, height // 2, width // 2)]
-    assert neck.fuse(projected, torch.randn(2, 6)).shape == (2, neck.out_channels, height, width) == (2, 8, height, width)
+    assert [tuple(level.shape) for level in projected] == [
+        (2, 8, height, width),
+        (2, 8, height, width),
+        (2, 16, height // 2, width // 2),
+    ]
+    assert (
+        neck.fuse(projected, torch.randn(2, 6)).shape == (2, neck.out_channels, height, width) == (2, 8, height, width)
+    )
 
 
 @torch.no_grad()
@@ -38,7 +44,8 @@ def test_projecting_and_fusing_is_the_whole():
 @torch.no_grad()
 def test_grouped_expressions_equal_repeated_images(train):
     neck, levels = make_neck().train(train), levels_of(2, 4, 4)
-    index, sentences = torch.tensor([0, 0, 1, 1]), torch.randn(4, 6)  # equal shares: batch statistics are those of the repeated images
+    # equal shares: batch statistics are those of the repeated images
+    index, sentences = torch.tensor([0, 0, 1, 1]), torch.randn(4, 6)
     grouped = neck(levels, sentences, index)
     repeated = neck(tuple(level[index] for level in levels), sentences)
     torch.testing.assert_close(grouped, repeated, rtol=1e-4, atol=1e-5)
@@ -55,10 +62,15 @@ def test_groups_of_unequal_size():
 def test_a_batch_of_one_trains():
     neck = make_neck().train()
     neck(levels_of(1, 4, 4), torch.randn(1, 6)).square().mean().backward()
-    silent = [name for name, parameter in neck.named_parameters() if parameter.grad is None or not parameter.grad.isfinite().all()]
+    silent = [
+        name
+        for name, parameter in neck.named_parameters()
+        if parameter.grad is None or not parameter.grad.isfinite().all()
+    ]
     assert not silent
     assert neck.norm5[0].num_batches_tracked == 1
-    assert neck.text_projection[1].num_batches_tracked == 0  # one value per channel: the running statistics serve, and stay
+    # one value per channel: the running statistics serve, and stay
+    assert neck.text_projection[1].num_batches_tracked == 0
 
 
 @torch.no_grad()
@@ -90,7 +102,11 @@ def test_the_pyramid_of_a_resnet_is_taken_as_it_comes():
 @pytest.mark.parametrize('train', [False, True])
 @pytest.mark.parametrize('grid', [(6, 4), (5, 7)])
 def test_fusing_equals_cris_concatenations(grid, train):
-    neck, levels, sentence = make_neck().double().train(train), [level.double() for level in levels_of(3, *grid)], torch.randn(3, 6).double()
+    neck, levels, sentence = (
+        make_neck().double().train(train),
+        [level.double() for level in levels_of(3, *grid)],
+        torch.randn(3, 6).double(),
+    )
     fused = neck(levels, sentence)
     fused.square().mean().backward()
     gradients = {name: parameter.grad.clone() for name, parameter in neck.named_parameters()}

@@ -27,7 +27,9 @@ def test_nothing_of_it_enters_checkpoints():
     assert not ReferringDataPreprocessor().state_dict()
 
 
-@pytest.mark.parametrize(('counts', 'index'), [((1, 1, 1), None), ((1,), None), ((2, 1, 3), [0, 0, 1, 2, 2, 2]), ((3,), [0, 0, 0])])
+@pytest.mark.parametrize(
+    ('counts', 'index'), [((1, 1, 1), None), ((1,), None), ((2, 1, 3), [0, 0, 1, 2, 2, 2]), ((3,), [0, 0, 0])]
+)
 def test_expressions_are_lined_up(make_batch, counts, index):
     batch = make_batch(counts)
     out = ReferringDataPreprocessor()(batch, training=True)
@@ -36,7 +38,9 @@ def test_expressions_are_lined_up(make_batch, counts, index):
     assert torch.equal(out['input_ids'], torch.cat([sample.expressions.input_ids for sample in samples]))
     assert torch.equal(out['masks'][:, 0], torch.cat([sample.expressions.masks for sample in samples]))
     assert out['masks'].shape == (sum(counts), 1, 32, 48)
-    assert [sample.expressions.texts for sample in out['data_samples']] == [[f'thing {place}' for place in range(count)] for count in counts]
+    assert [sample.expressions.texts for sample in out['data_samples']] == [
+        [f'thing {place}' for place in range(count)] for count in counts
+    ]
 
 
 def test_masks_of_many_sizes_are_left_to_the_metric(make_batch):
@@ -57,5 +61,7 @@ def test_a_picture_without_any_expression_is_named(make_batch, counts, training)
     batch = make_batch(counts, training)
     for number, sample in enumerate(batch['data_samples']):
         sample.set_metainfo(dict(img_path=f'{number}.jpg'))
-    with pytest.raises(ValueError, match=rf'^{counts.index(0)}.jpg has no expression: every picture needs at least one'):
+    with pytest.raises(
+        ValueError, match=rf'^{counts.index(0)}.jpg has no expression: every picture needs at least one'
+    ):
         ReferringDataPreprocessor()(batch, training)

@@ -6,9 +6,15 @@ from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
 from cmmasksd.models.convolutions import ConvBNReLU
-from cmmasksd.models.layers import BatchNorm, MultiheadAttention, frozen_statistics, joint_statistics, use_fused_attention
+from cmmasksd.models.layers import (
+    BatchNorm,
+    MultiheadAttention,
+    frozen_statistics,
+    joint_statistics,
+    use_fused_attention,
+)
 
-# --- attention --------------------------------------------------------------------------------------------------------------------------------
+# --- attention --------------------------------------------------------------------------------------------------------
 
 
 def pair(train: bool, **widths: int) -> tuple[nn.MultiheadAttention, MultiheadAttention]:
@@ -39,7 +45,11 @@ def masks_of(kind: str, queries: int, keys: int) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize('widths', [dict(), dict(kdim=12, vdim=20)])
 def test_attention_equals_torch(train, mask, widths):
     theirs, ours = pair(train, **widths)
-    query, key, value = torch.randn(3, 5, 16), torch.randn(3, 7, widths.get('kdim', 16)), torch.randn(3, 7, widths.get('vdim', 16))
+    query, key, value = (
+        torch.randn(3, 5, 16),
+        torch.randn(3, 7, widths.get('kdim', 16)),
+        torch.randn(3, 7, widths.get('vdim', 16)),
+    )
     options = masks_of(mask, 5, 7)
     expected, _ = theirs(query, key, value, need_weights=False, **options)
     attended, weights = ours(query, key, value, **options)
@@ -53,7 +63,9 @@ def test_self_attention_equals_torch(train, mask):
     theirs, ours = pair(train)
     x = torch.randn(3, 6, 16)
     options = masks_of(mask, 6, 6)
-    torch.testing.assert_close(ours(x, x, x, **options)[0], theirs(x, x, x, need_weights=False, **options)[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        ours(x, x, x, **options)[0], theirs(x, x, x, need_weights=False, **options)[0], rtol=1e-5, atol=1e-5
+    )
 
 
 def test_gradients_equal_torch():
@@ -103,7 +115,7 @@ def test_a_tower_is_switched_in_place():
     assert {name: parameter.data_ptr() for name, parameter in tower.named_parameters()} == names
 
 
-# --- batch norm -------------------------------------------------------------------------------------------------------------------------------
+# --- batch norm -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('shape', [(6, 5), (3, 5, 4, 2), (1, 5, 4, 2)])
@@ -207,5 +219,8 @@ def test_joint_statistics_refuse_foreign_norms_and_change_nothing_in_evaluation(
     norm.running_mean.normal_()
     with joint_statistics(3, norm):
         torch.testing.assert_close(norm(x), nn.functional.batch_norm(x, norm.running_mean, norm.running_var))
-    with pytest.raises(ValueError, match='BatchNorm2d would mix'), joint_statistics(2, nn.Sequential(nn.BatchNorm2d(4))):
+    with (
+        pytest.raises(ValueError, match='BatchNorm2d would mix'),
+        joint_statistics(2, nn.Sequential(nn.BatchNorm2d(4))),
+    ):
         pass

@@ -64,7 +64,9 @@ def test_both_towers_load_from_a_file(clip, tiny_architecture, tmp_path, make_id
 
 @torch.no_grad()
 def test_a_larger_grid_loads_too(clip, tiny_architecture, tmp_path):
-    tower = OpenCLIPVisionTransformer(tiny_architecture, image_size=(48, 40), pretrained=save(clip.state_dict(), 'archive', tmp_path))
+    tower = OpenCLIPVisionTransformer(
+        tiny_architecture, image_size=(48, 40), pretrained=save(clip.state_dict(), 'archive', tmp_path)
+    )
     tower.init_weights()
     assert tower.visual.positional_embedding.shape == (1 + 6 * 5, 16)
     assert tower(torch.randn(1, 3, 48, 40)).levels[0].shape == (1, 16, 6, 5)
@@ -73,7 +75,11 @@ def test_a_larger_grid_loads_too(clip, tiny_architecture, tmp_path):
 @pytest.mark.parametrize(
     ('tower_type', 'name', 'missing'),
     [
-        (OpenCLIPVisionTransformer, 'visual.transformer.resblocks.1.attn.in_proj_weight', 'visual.transformer.resblocks.1.attn.in_proj_weight'),
+        (
+            OpenCLIPVisionTransformer,
+            'visual.transformer.resblocks.1.attn.in_proj_weight',
+            'visual.transformer.resblocks.1.attn.in_proj_weight',
+        ),
         (OpenCLIPVisionTransformer, 'visual.proj', 'visual.proj'),
         (OpenCLIPTextTransformer, 'ln_final.bias', 'text.ln_final.bias'),
     ],
@@ -82,7 +88,9 @@ def test_a_missing_weight_is_named(clip, tiny_architecture, tmp_path, tower_type
     state = clip.state_dict()
     del state[name]
     tower = tower_type(tiny_architecture, pretrained=save(state, 'state dict', tmp_path))
-    with pytest.raises(ValueError, match=f'(?s)clip.pt. do not fit {tower_type.__name__}.*Missing key.*{missing}') as error:
+    with pytest.raises(
+        ValueError, match=f'(?s)clip.pt. do not fit {tower_type.__name__}.*Missing key.*{missing}'
+    ) as error:
         tower.init_weights()
     assert 'Unexpected' not in str(error.value)
 
@@ -114,8 +122,11 @@ def test_without_pretrained_nothing_is_read(tiny_architecture, monkeypatch, towe
 
 @pytest.mark.parametrize('tower_type', [OpenCLIPVisionTransformer, OpenCLIPTextTransformer])
 def test_openais_weights_want_quick_gelu(tiny_architecture, monkeypatch, tower_type):
-    monkeypatch.setattr('cmmasksd.models.open_clip_tower.load_clip_state_dict', lambda *arguments: pytest.fail('weights were read'))
-    monkeypatch.setattr(open_clip, 'get_model_config', lambda name: {**tiny_architecture, 'quick_gelu': False})  # as open_clip's of that name
+    monkeypatch.setattr(
+        'cmmasksd.models.open_clip_tower.load_clip_state_dict', lambda *arguments: pytest.fail('weights were read')
+    )
+    # as open_clip's of that name
+    monkeypatch.setattr(open_clip, 'get_model_config', lambda name: {**tiny_architecture, 'quick_gelu': False})
     tower = tower_type('ViT-B-16', pretrained='openai')
     with pytest.raises(ValueError, match="use 'ViT-B-16-quickgelu' instead of 'ViT-B-16'"):
         tower.init_weights()
@@ -123,12 +134,16 @@ def test_openais_weights_want_quick_gelu(tiny_architecture, monkeypatch, tower_t
 
 @pytest.mark.parametrize('tower_type', [OpenCLIPVisionTransformer, OpenCLIPTextTransformer])
 def test_a_tag_needs_an_architecture_by_name(tiny_architecture, tower_type):
-    with pytest.raises(ValueError, match=r"^pretrained='openai' needs open_clip's name of the architecture, such as 'ViT-B-16-quickgelu'"):
+    with pytest.raises(
+        ValueError,
+        match=r"^pretrained='openai' needs open_clip's name of the architecture, such as 'ViT-B-16-quickgelu'",
+    ):
         tower_type(tiny_architecture, pretrained='openai').init_weights()
 
 
 @pytest.mark.parametrize(
-    ('architecture', 'activation'), [('ViT-B-16-quickgelu', QuickGELU), ('ViT-L-14-quickgelu', QuickGELU), ('ViT-B-16', nn.GELU)]
+    ('architecture', 'activation'),
+    [('ViT-B-16-quickgelu', QuickGELU), ('ViT-L-14-quickgelu', QuickGELU), ('ViT-B-16', nn.GELU)],
 )
 def test_the_activation_is_the_one_named(architecture, activation):
     with torch.device('meta'):

@@ -35,12 +35,19 @@ def test_vit_b_gives_open_clips_features(vit_b):
     assert len(shallow) == 2
     for level, expected in zip(features.levels, shallow):
         torch.testing.assert_close(level, expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(features.levels[2], features.patches.transpose(1, 2).unflatten(2, (14, 14)), rtol=0, atol=0)
+    torch.testing.assert_close(
+        features.levels[2], features.patches.transpose(1, 2).unflatten(2, (14, 14)), rtol=0, atol=0
+    )
 
 
 def test_vit_bs_widths(vit_b):
     _, ours = vit_b
-    assert (ours.embed_dims, ours.out_channels, ours.out_indices, ours.grid_size) == (768, (768, 768, 512), (3, 7), (14, 14))
+    assert (ours.embed_dims, ours.out_channels, ours.out_indices, ours.grid_size) == (
+        768,
+        (768, 768, 512),
+        (3, 7),
+        (14, 14),
+    )
 
 
 def test_embeddings_carry_no_positions(vit_b):
@@ -58,14 +65,20 @@ def test_embeddings_carry_no_positions(vit_b):
 def test_default_levels(architecture, out_indices, channels, depth):
     with torch.device('meta'):
         tower = OpenCLIPVisionTransformer(architecture, image_size=224)
-    assert (tower.out_indices, tower.out_channels, len(tower.visual.transformer.resblocks)) == (out_indices, channels, depth)
+    assert (tower.out_indices, tower.out_channels, len(tower.visual.transformer.resblocks)) == (
+        out_indices,
+        channels,
+        depth,
+    )
 
 
 def test_levels_of_choice(tiny_architecture):
     tower = OpenCLIPVisionTransformer(tiny_architecture, image_size=32, out_indices=(0, 2)).eval()
     blocks = []
     for index in (0, 2):
-        tower.visual.transformer.resblocks[index].register_forward_hook(lambda module, inputs, output: blocks.append(output))
+        tower.visual.transformer.resblocks[index].register_forward_hook(
+            lambda module, inputs, output: blocks.append(output)
+        )
     levels = tower(torch.randn(1, 3, 32, 32)).levels
     assert len(blocks) == 2
     for level, block in zip(levels, blocks):
@@ -74,7 +87,9 @@ def test_levels_of_choice(tiny_architecture):
 
 @torch.no_grad()
 def test_an_image_that_is_not_square(tiny_architecture):
-    clip = open_clip.CLIP(**{**tiny_architecture, 'vision_cfg': {**tiny_architecture['vision_cfg'], 'image_size': (16, 40)}}).eval()
+    clip = open_clip.CLIP(
+        **{**tiny_architecture, 'vision_cfg': {**tiny_architecture['vision_cfg'], 'image_size': (16, 40)}}
+    ).eval()
     tower = OpenCLIPVisionTransformer(tiny_architecture, image_size=(16, 40)).eval()
     tower.load_state_dict(tower.select_weights(clip.state_dict()), strict=True)
     images = torch.randn(2, 3, 16, 40)
@@ -96,7 +111,9 @@ def test_positions_are_resized_at_load_as_open_clip_does(tiny_architecture, size
     tower.load_state_dict(tower.select_weights(stored), strict=True)
     assert torch.equal(stored['visual.positional_embedding'], before)  # the caller's weights are left alone
 
-    larger = open_clip.CLIP(**{**tiny_architecture, 'vision_cfg': {**tiny_architecture['vision_cfg'], 'image_size': size}}).eval()
+    larger = open_clip.CLIP(
+        **{**tiny_architecture, 'vision_cfg': {**tiny_architecture['vision_cfg'], 'image_size': size}}
+    ).eval()
     resize_pos_embed(stored, larger)
     larger.load_state_dict(stored, strict=True)
     torch.testing.assert_close(tower.visual.positional_embedding, larger.visual.positional_embedding, rtol=0, atol=1e-6)
@@ -130,7 +147,9 @@ def test_size_must_be_a_multiple_of_the_patch(tiny_architecture):
 @pytest.mark.parametrize('layers', [1, 2])
 def test_fewer_than_three_blocks_have_no_default_levels(tiny_architecture, layers):
     shallow = {**tiny_architecture, 'vision_cfg': {**tiny_architecture['vision_cfg'], 'layers': layers}}
-    with pytest.raises(ValueError, match=rf'image tower has {layers}, counted from 0: give out_indices=.* at least three blocks'):
+    with pytest.raises(
+        ValueError, match=rf'image tower has {layers}, counted from 0: give out_indices=.* at least three blocks'
+    ):
         OpenCLIPVisionTransformer(shallow, image_size=32)
     if layers == 2:
         with pytest.raises(ValueError, match=r'blocks \(0, 2\)'):
@@ -140,7 +159,7 @@ def test_fewer_than_three_blocks_have_no_default_levels(tiny_architecture, layer
 
 def test_input_of_another_size(tiny_architecture):
     tower = OpenCLIPVisionTransformer(tiny_architecture, image_size=(32, 48))
-    with pytest.raises(ValueError, match=r"built for inputs of \(32, 48\), got \(48, 32\).*LetterboxResize.size"):
+    with pytest.raises(ValueError, match=r'built for inputs of \(32, 48\), got \(48, 32\).*LetterboxResize.size'):
         tower(torch.randn(1, 3, 48, 32))
 
 
@@ -151,7 +170,10 @@ def test_towers_of_another_kind(architecture, reason):
 
 
 def test_activation_checkpointing_gives_the_same_gradients(tiny_architecture):
-    towers = [OpenCLIPVisionTransformer(tiny_architecture, image_size=32, activation_checkpointing=flag) for flag in (False, True)]
+    towers = [
+        OpenCLIPVisionTransformer(tiny_architecture, image_size=32, activation_checkpointing=flag)
+        for flag in (False, True)
+    ]
     towers[1].load_state_dict(towers[0].state_dict())
     assert [tower.visual.transformer.grad_checkpointing for tower in towers] == [False, True]
     images = torch.randn(2, 3, 32, 32)

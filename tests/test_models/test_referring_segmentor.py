@@ -39,7 +39,7 @@ def single_samples(batch):
     return dict(inputs=images, data_samples=samples)
 
 
-# --- losses -----------------------------------------------------------------------------------------------------------------------------------
+# --- losses -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,9 @@ def test_losses_are_named_after_the_branches(tiny_model, make_batch, branches, n
 def test_loss_weights(tiny_model, make_batch):
     losses = []
     for weights in ((1, 1), (0.75, 0.1), (0, 3)):
-        model = tiny_model(distillation=[dict(type=f'cmmasksd.{name}', loss_weight=w) for name, w in zip(('LMVSD', 'VMLSD'), weights)]).train()
+        model = tiny_model(
+            distillation=[dict(type=f'cmmasksd.{name}', loss_weight=w) for name, w in zip(('LMVSD', 'VMLSD'), weights)]
+        ).train()
         torch.manual_seed(4)
         losses.append(losses_of(model, make_batch((1, 1))))
     for loss, (first, second) in zip(losses, ((1, 1), (0.75, 0.1), (0, 3))):
@@ -97,7 +99,7 @@ def test_bfloat16_autocast(tiny_model, make_batch):
         torch.testing.assert_close(loss, expected[name], rtol=0.05, atol=0.02)
 
 
-# --- training ---------------------------------------------------------------------------------------------------------------------------------
+# --- training ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('counts', [(1,), (1, 1), (3, 1)])
@@ -149,12 +151,14 @@ def test_grouped_training_equals_copies_of_the_image(tiny_model, make_batch, cou
 def test_an_image_is_encoded_once(tiny_model, make_batch):
     model, seen = tiny_model().eval(), []
     encode = model.backbone.visual.transformer.forward_intermediates
-    model.backbone.visual.transformer.forward_intermediates = lambda x, **options: seen.append(len(x)) or encode(x, **options)
+    model.backbone.visual.transformer.forward_intermediates = lambda x, **options: (
+        seen.append(len(x)) or encode(x, **options)
+    )
     model.val_step(make_batch((3, 2), training=False))
     assert seen == [2]
 
 
-# --- parameters -------------------------------------------------------------------------------------------------------------------------------
+# --- parameters -------------------------------------------------------------------------------------------------------
 
 
 def added_parameters(config: dict) -> dict[str, int]:
@@ -177,14 +181,19 @@ def test_shared_branches_add_two_vectors_at_real_size(architecture, size, image_
         type='cmmasksd.ReferringSegmentor',
         backbone=dict(type='cmmasksd.OpenCLIPVisionTransformer', architecture=architecture, image_size=size),
         text_encoder=dict(type='cmmasksd.OpenCLIPTextTransformer', architecture=architecture),
-        neck=dict(type='cmmasksd.CrossModalFPN', in_channels=(image_width, image_width, channels), text_channels=channels),
+        neck=dict(
+            type='cmmasksd.CrossModalFPN', in_channels=(image_width, image_width, channels), text_channels=channels
+        ),
         decode_head=dict(type='cmmasksd.VisionLanguageDecodeHead', word_channels=text_width, text_channels=channels),
         distillation=[dict(type='cmmasksd.LMVSD'), dict(type='cmmasksd.VMLSD')],
     )
-    assert added_parameters(config) == {'distillation.lmvsd.mask_token': image_width, 'distillation.vmlsd.mask_token': text_width}
+    assert added_parameters(config) == {
+        'distillation.lmvsd.mask_token': image_width,
+        'distillation.vmlsd.mask_token': text_width,
+    }
 
 
-# --- prediction -------------------------------------------------------------------------------------------------------------------------------
+# --- prediction -------------------------------------------------------------------------------------------------------
 
 
 def test_inference_never_calls_a_branch(tiny_model, make_batch, monkeypatch):
@@ -244,7 +253,7 @@ def test_the_threshold_is_a_probability(tiny_model, make_batch, threshold, share
     model = tiny_model(threshold=threshold).eval()
     for parameter in model.decode_head.projector.kernel.parameters():
         parameter.zero_()  # all logits are 0, all probabilities 0.5
-    sample, = model.test_step(make_batch((2,), training=False))
+    (sample,) = model.test_step(make_batch((2,), training=False))
     assert sample.predictions.masks.float().mean() == share
 
 
@@ -256,7 +265,9 @@ def test_chunks_change_nothing(tiny_model, make_batch, chunk):
     samples = chunked.test_step(copy.deepcopy(batch))
     assert [len(sample.predictions.masks) for sample in samples] == [4, 1, 2]
     for sample, other in zip(samples, expected):
-        torch.testing.assert_close(sample.predictions.probabilities, other.predictions.probabilities, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            sample.predictions.probabilities, other.predictions.probabilities, rtol=1e-5, atol=1e-5
+        )
 
 
 def test_a_chunk_bounds_what_is_decoded_at_once(tiny_model, make_batch):
@@ -283,7 +294,7 @@ def test_grouped_expressions_equal_single_ones(tiny_model, make_batch, counts):
     assert len({round(maps.mean().item(), 6) for maps in flat}) == sum(counts)  # expressions were told apart
 
 
-# --- bad input --------------------------------------------------------------------------------------------------------------------------------
+# --- bad input --------------------------------------------------------------------------------------------------------
 
 
 def test_a_branch_named_twice(tiny_model):

@@ -13,7 +13,9 @@ from cmmasksd.models.decode_heads.vision_language_head import sine_positions, si
 
 def make_head(word_channels: int = 12, dropout: float = 0.0) -> VisionLanguageDecodeHead:
     """A small head whose norms and biases are not at their neutral start."""
-    head = VisionLanguageDecodeHead(16, word_channels, text_channels=6, num_layers=2, num_heads=4, feedforward_channels=20, dropout=dropout)
+    head = VisionLanguageDecodeHead(
+        16, word_channels, text_channels=6, num_layers=2, num_heads=4, feedforward_channels=20, dropout=dropout
+    )
     for name, tensor in head.named_parameters():
         if tensor.dim() == 1:
             nn.init.normal_(tensor, mean=1.0 if name.endswith('weight') else 0.0, std=0.3)
@@ -25,22 +27,29 @@ def make_head(word_channels: int = 12, dropout: float = 0.0) -> VisionLanguageDe
     return head
 
 
-def make_inputs(count: int = 3, grid: tuple[int, int] = (4, 5), word_channels: int = 12) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def make_inputs(
+    count: int = 3, grid: tuple[int, int] = (4, 5), word_channels: int = 12
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     padding = torch.arange(7) >= torch.tensor([7, 4, 2, 5])[:count, None]
     return torch.randn(count, 16, *grid), torch.randn(count, 7, word_channels), padding, torch.randn(count, 6)
 
 
-# --- the plain reference ----------------------------------------------------------------------------------------------------------------------
+# --- the plain reference ----------------------------------------------------------------------------------------------
 
 
-def attend(attention: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None) -> Tensor:
+def attend(
+    attention: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None
+) -> Tensor:
     """Softmax attention written out, with minus infinity added where keys are padding."""
     if attention.in_proj_weight is not None:
         weights = attention.in_proj_weight.chunk(3)
     else:
         weights = (attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight)
-    projected = [x @ weight.T + bias for x, weight, bias in zip((query, key, value), weights, attention.in_proj_bias.chunk(3))]
-    q, k, v = (torch.stack(x.chunk(attention.num_heads, dim=2), dim=1) for x in projected)  # (E, heads, length, D/heads)
+    projected = [
+        x @ weight.T + bias for x, weight, bias in zip((query, key, value), weights, attention.in_proj_bias.chunk(3))
+    ]
+    # (E, heads, length, D/heads)
+    q, k, v = (torch.stack(x.chunk(attention.num_heads, dim=2), dim=1) for x in projected)
     scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])
     if padding is not None:
         scores = scores + torch.zeros(padding.shape).masked_fill(padding, float('-inf'))[:, None, None]
@@ -76,7 +85,9 @@ def reference_projector(projector: nn.Module, features: Tensor, sentence: Tensor
     return logits.transpose(0, 1)
 
 
-def reference(head: VisionLanguageDecodeHead, fused: Tensor, words: Tensor, padding: Tensor, sentence: Tensor) -> Tensor:
+def reference(
+    head: VisionLanguageDecodeHead, fused: Tensor, words: Tensor, padding: Tensor, sentence: Tensor
+) -> Tensor:
     pixels = fused.flatten(2).transpose(1, 2)
     places = grid_table(*fused.shape[1:])
     keys = words + position_table(*words.shape[1:])
@@ -90,10 +101,11 @@ def reference(head: VisionLanguageDecodeHead, fused: Tensor, words: Tensor, padd
     return reference_projector(head.projector, decoded, sentence)
 
 
-# --- tests ------------------------------------------------------------------------------------------------------------------------------------
+# --- tests ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('word_channels', [16, 12, 24])  # equal to the decoder's width, narrower and wider (ViT-L has 768 for 512)
+# equal to the decoder's width, narrower and wider (ViT-L has 768 for 512)
+@pytest.mark.parametrize('word_channels', [16, 12, 24])
 @torch.no_grad()
 def test_logits_equal_the_reference(word_channels):
     head, inputs = make_head(word_channels).eval(), make_inputs(word_channels=word_channels)
@@ -156,7 +168,11 @@ def test_vit_ls_words_are_wider_than_the_decoder():
     with torch.device('meta'):
         head = VisionLanguageDecodeHead(channels=512, word_channels=768, text_channels=768)
     attention = head.layers[0].cross_attention
-    assert (attention.k_proj_weight.shape, attention.v_proj_weight.shape, attention.q_proj_weight.shape) == ((512, 768), (512, 768), (512, 512))
+    assert (attention.k_proj_weight.shape, attention.v_proj_weight.shape, attention.q_proj_weight.shape) == (
+        (512, 768),
+        (512, 768),
+        (512, 512),
+    )
     assert len(head.layers) == 3
     assert head.projector.kernel.out_features == 256 * 9 + 1
 
@@ -174,4 +190,6 @@ def test_sine_positions(length, channels):
 
 @pytest.mark.parametrize(('channels', 'height', 'width'), [(4, 1, 1), (16, 3, 5), (512, 6, 4)])
 def test_sine_positions_of_a_grid(channels, height, width):
-    torch.testing.assert_close(sine_positions_2d(channels, height, width), grid_table(channels, height, width), rtol=0, atol=2e-5)
+    torch.testing.assert_close(
+        sine_positions_2d(channels, height, width), grid_table(channels, height, width), rtol=0, atol=2e-5
+    )

@@ -22,7 +22,13 @@ def refshapes_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options(refshapes_root: Path) -> list[str]:
     """``--cfg-options`` that point the quick start's config at the small set."""
     splits = [f'{loader}_dataloader.dataset.data_root={refshapes_root}' for loader in ('train', 'val', 'test')]
-    return ['--cfg-options', *splits, 'train_dataloader.dataset.indices=96', 'default_hooks.logger.interval=2', 'train_cfg.max_epochs=2']
+    return [
+        '--cfg-options',
+        *splits,
+        'train_dataloader.dataset.indices=96',
+        'default_hooks.logger.interval=2',
+        'train_cfg.max_epochs=2',
+    ]
 
 
 @pytest.fixture(scope='session')

@@ -39,7 +39,9 @@ def test_outputs_that_cannot_be_written_are_refused_at_once(
 
 def test_outputs_that_can_be_written_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, panels = tmp_path / 'a' / 'b' / 'metrics.json', tmp_path / 'c' / 'panels'
-    monkeypatch.setattr(sys, 'argv', ['test.py', 'config.py', 'checkpoint.pth', '--out', str(out), '--show-dir', str(panels)])
+    monkeypatch.setattr(
+        sys, 'argv', ['test.py', 'config.py', 'checkpoint.pth', '--out', str(out), '--show-dir', str(panels)]
+    )
     args = runpy.run_path(str(ROOT / 'tools/test.py'))['parse_args']()
     assert (args.out, args.show_dir) == (str(out), str(panels))
     assert out.parent.is_dir() and not out.exists() and panels.is_dir()

@@ -19,7 +19,11 @@ def test_the_script_for_gpus_runs_in_small_anywhere(tmp_path: Path) -> None:
     done = run_tool('tools/analysis_tools/benchmark_gpu.sh', '--smoke', tmp_path)
     content = json.loads((tmp_path / 'vit-tiny/benchmark.json').read_text())
     titles = [comparison['title'] for comparison in content['comparisons']]
-    assert len(titles) == 3 and titles[0].startswith('training step') and titles[2] == 'evaluation of 3 images, 21 expressions'
+    assert (
+        len(titles) == 3
+        and titles[0].startswith('training step')
+        and titles[2] == 'evaluation of 3 images, 21 expressions'
+    )
     assert all(title in done.stdout for title in titles)
     assert 'benchmark.py' in content['machine']['command'] and '--amp' in content['machine']['command']
     assert content['comparisons'][0]['measurements']['main + both']['dtype'] == 'bfloat16'
@@ -28,7 +32,11 @@ def test_the_script_for_gpus_runs_in_small_anywhere(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_data_sizes_and_plots(tmp_path: Path) -> None:
     sizes = ['--image-sizes', 32, 64, '--batch-size', 1, '--repeats', 1, '--expressions', 1, '--threads', 1]
-    plot = ['--plot'] if subprocess.run([sys.executable, '-c', 'import matplotlib'], capture_output=True).returncode == 0 else []
+    plot = (
+        ['--plot']
+        if subprocess.run([sys.executable, '-c', 'import matplotlib'], capture_output=True).returncode == 0
+        else []
+    )
     done = run_tool(BENCHMARK, CONFIG, '--only', 'data', *sizes, *plot, '--out', tmp_path)
     content = json.loads((tmp_path / 'benchmark.json').read_text())
     assert [comparison['facts']['visual_tokens'] for comparison in content['comparisons']] == [4, 16]
@@ -39,7 +47,11 @@ def test_data_sizes_and_plots(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ('arguments', 'message'),
-    [(['--plot'], '--plot needs --out'), (['--repeats', '0'], 'at least 1'), (['--only', 'everything'], "invalid choice: 'everything'")],
+    [
+        (['--plot'], '--plot needs --out'),
+        (['--repeats', '0'], 'at least 1'),
+        (['--only', 'everything'], "invalid choice: 'everything'"),
+    ],
 )
 def test_a_wrong_call_is_answered_in_one_sentence(arguments: list[str], message: str) -> None:
     done = run_tool(BENCHMARK, CONFIG, *arguments, check=False)

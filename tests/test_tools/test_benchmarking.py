@@ -31,11 +31,15 @@ def tiny_cfg(tiny_config):
     """The tiny model in a whole config, as far as the benchmark reads it."""
     steps = [dict(type='LetterboxResize', size=(32, 48)), dict(type='cmmasksd.TokenizeExpressions', token_length=9)]
     loader = dict(dataset=dict(type='RefCOCODataset', data_root='nowhere', dataset='refcoco', pipeline=steps))
-    wrapper = dict(type='OptimWrapper', constructor='cmmasksd.ReferringOptimWrapperConstructor', optimizer=dict(type='Adam', lr=1e-3))
+    wrapper = dict(
+        type='OptimWrapper',
+        constructor='cmmasksd.ReferringOptimWrapperConstructor',
+        optimizer=dict(type='Adam', lr=1e-3),
+    )
     return Config(dict(model=tiny_config(), train_dataloader=loader, val_dataloader=loader, optim_wrapper=wrapper))
 
 
-# --- timing -----------------------------------------------------------------------------------------------------------------------------------
+# --- timing -----------------------------------------------------------------------------------------------------------
 
 
 def test_works_are_run_turn_about_and_warm_up_does_not_count():
@@ -47,11 +51,15 @@ def test_works_are_run_turn_about_and_warm_up_does_not_count():
 
 
 def test_samples_are_the_seconds_of_their_work():
-    samples = timing.time_in_turn({'short': lambda: None, 'long': lambda: time.sleep(0.02)}, repeats=3, warmup=0, device=CPU)
+    samples = timing.time_in_turn(
+        {'short': lambda: None, 'long': lambda: time.sleep(0.02)}, repeats=3, warmup=0, device=CPU
+    )
     assert min(samples['long']) >= 0.02 and min(samples['short']) >= 0
 
 
-@pytest.mark.parametrize(('samples', 'expected'), [([3.0], (3, 3, 3)), ([1.0, 5, 2, 4, 3], (3, 2, 4)), ([1.0, 2], (1.5, 1.25, 1.75))])
+@pytest.mark.parametrize(
+    ('samples', 'expected'), [([3.0], (3, 3, 3)), ([1.0, 5, 2, 4, 3], (3, 2, 4)), ([1.0, 2], (1.5, 1.25, 1.75))]
+)
 def test_median_and_quartiles(samples, expected):
     assert timing.Spread.of(samples) == timing.Spread(*expected)
 
@@ -73,7 +81,7 @@ def test_peak_memory_sees_a_block_that_is_gone_again():
     assert result == 'result' and 50 < little < much - 200
 
 
-# --- counting ---------------------------------------------------------------------------------------------------------------------------------
+# --- counting ---------------------------------------------------------------------------------------------------------
 
 
 def test_attention_is_counted_as_its_products_also_where_it_is_fused():
@@ -83,7 +91,10 @@ def test_attention_is_counted_as_its_products_also_where_it_is_fused():
     with sdpa_kernel(SDPBackend.MATH):
         written_down = counting.count_flops(lambda: F.scaled_dot_product_attention(query, query, query))
     assert fused == written_down == 2 * product
-    assert counting.count_flops(lambda: F.scaled_dot_product_attention(query, query, query).sum().backward()) == 7 * product
+    assert (
+        counting.count_flops(lambda: F.scaled_dot_product_attention(query, query, query).sum().backward())
+        == 7 * product
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,7 +121,7 @@ def test_the_matrix_rate_is_of_this_device(monkeypatch):
     assert len(rates) == 3 and min(rates) > 0
 
 
-# --- inputs -----------------------------------------------------------------------------------------------------------------------------------
+# --- inputs -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('training_', [True, False])
@@ -134,7 +145,9 @@ def test_singles_are_the_same_expressions(tiny_cfg):
     parts = inputs.singles(batch)
     assert [len(part['data_samples'][0].expressions) for part in parts] == [1, 1, 1]
     assert parts[1]['inputs'][0] is batch['inputs'][0] and parts[2]['inputs'][0] is batch['inputs'][1]
-    assert torch.equal(parts[1]['data_samples'][0].expressions.input_ids[0], batch['data_samples'][0].expressions.input_ids[1])
+    assert torch.equal(
+        parts[1]['data_samples'][0].expressions.input_ids[0], batch['data_samples'][0].expressions.input_ids[1]
+    )
 
 
 def test_another_size_is_set_everywhere(tiny_cfg):
@@ -150,7 +163,7 @@ def test_a_config_without_the_step_is_told(tiny_cfg):
         inputs.input_size(tiny_cfg)
 
 
-# --- the comparisons --------------------------------------------------------------------------------------------------------------------------
+# --- the comparisons --------------------------------------------------------------------------------------------------
 
 
 def test_the_plain_way_computes_the_same_losses(tiny_cfg):
@@ -182,7 +195,11 @@ def test_training_steps_are_compared_with_and_without_branches(tiny_cfg, monkeyp
 def test_a_benchmark_leaves_the_weights_alone(tiny_cfg, monkeypatch):
     monkeypatch.setitem(counting.MATRIX_SIZE, 'cpu', 64)
     built = []
-    monkeypatch.setattr(training.MODELS, 'build', lambda config, build=MODELS.build, **kwargs: built.append(build(config, **kwargs)) or built[-1])
+    monkeypatch.setattr(
+        training.MODELS,
+        'build',
+        lambda config, build=MODELS.build, **kwargs: built.append(build(config, **kwargs)) or built[-1],
+    )
     torch.manual_seed(7)
     training.compare_training(tiny_cfg, 1, CPU, repeats=1, amp=False, baseline=False)
     torch.manual_seed(7)
@@ -226,7 +243,7 @@ def test_ratios_of_a_comparison_are_per_unit():
     assert one.per_unit.median == 1500
 
 
-# --- data -------------------------------------------------------------------------------------------------------------------------------------
+# --- data -------------------------------------------------------------------------------------------------------------
 
 
 def test_pictures_like_cocos_are_a_set_in_refers_format(tmp_path):
@@ -241,7 +258,7 @@ def test_pictures_like_cocos_are_a_set_in_refers_format(tmp_path):
 
 def test_the_floor_is_a_picture_in_planes(tmp_path):
     pictures.make_coco_like(tmp_path, 1)
-    file, = (tmp_path / 'images/train2014').iterdir()
+    (file,) = (tmp_path / 'images/train2014').iterdir()
     picture = data.least_work(str(file), (96, 96))
     assert picture.shape == (3, 72, 96) and picture.flags.c_contiguous
 
@@ -257,14 +274,19 @@ def test_pipelines_are_measured_without_data(config, monkeypatch, tmp_path):
         assert 0 < one.share_of_floor.median and one.images_per_second > 0
 
 
-# --- reports ----------------------------------------------------------------------------------------------------------------------------------
+# --- reports ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def comparison():
     names = {'one at a time': 8.0, 'grouped': 4.0, 'one at a time, plain': 16.0}
-    measurements = {name: comparing.Measurement(4, 'float32', [second, second], 100.0, 4 * 10**9, 0.5) for name, second in names.items()}
-    return comparing.Comparison('evaluation', 'expression', 'one at a time', measurements, {'float32': [1e12]}, dict(pixels=5))
+    measurements = {
+        name: comparing.Measurement(4, 'float32', [second, second], 100.0, 4 * 10**9, 0.5)
+        for name, second in names.items()
+    }
+    return comparing.Comparison(
+        'evaluation', 'expression', 'one at a time', measurements, {'float32': [1e12]}, dict(pixels=5)
+    )
 
 
 def test_tables_say_what_was_measured(comparison):
@@ -272,7 +294,11 @@ def test_tables_say_what_was_measured(comparison):
     for part in ('2000 (2000 to 2000)', '0.5 (0.5 to 0.5)', '1 TFLOP/s', 'pixels: 5'):
         assert part in text
     lines = report.format_baseline(comparison)
-    assert len(lines) == 2 and '2 (2 to 2) times as long as one at a time' in lines[0] and '4 (4 to 4) times as long as grouped' in lines[1]
+    assert (
+        len(lines) == 2
+        and '2 (2 to 2) times as long as one at a time' in lines[0]
+        and '4 (4 to 4) times as long as grouped' in lines[1]
+    )
 
 
 def test_every_sample_is_kept(comparison, tmp_path):

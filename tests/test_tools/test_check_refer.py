@@ -30,16 +30,22 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *options: object) -> int:
     return caught.value.code
 
 
-def test_a_sound_folder_gives_code_0_and_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_a_sound_folder_gives_code_0_and_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     make_refshapes(tmp_path, num_images=20, seed=3)
     file = tmp_path / 'report.json'
-    assert run_here(monkeypatch, tmp_path, '--dataset', 'refshapes', '--split-by', 'unc', '--jobs', 0, '--json', file) == 0
+    assert (
+        run_here(monkeypatch, tmp_path, '--dataset', 'refshapes', '--split-by', 'unc', '--jobs', 0, '--json', file) == 0
+    )
     assert ': 0 errors, 0 warnings, 0 infos; 20 pictures decoded\n' in capsys.readouterr().out
     report = json.loads(file.read_text())
     assert report['images_decoded'] == 20 and report['splits']['train']['images'] == 17 and report['groups'] == []
 
 
-def test_errors_give_code_1_and_warnings_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_errors_give_code_1_and_warnings_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     write_set(tmp_path, *make_set())
     options = [tmp_path, '--dataset', 'refcoco', '--split-by', 'own', '--jobs', 0, '--max-examples', 1]
     assert run_here(monkeypatch, *options) == 1
@@ -50,7 +56,9 @@ def test_errors_give_code_1_and_warnings_do_not(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_workers_find_what_one_process_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_workers_find_what_one_process_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     make_refshapes(tmp_path, num_images=60, seed=3)
     first, second, third, *_ = sorted((tmp_path / 'images/train2014').iterdir())
     first.unlink()
@@ -90,18 +98,29 @@ def children(pid: int) -> list[str]:
 def test_an_interrupt_ends_all_processes_in_one_line(tmp_path: Path) -> None:
     refs = [make_ref(number, number, number, 'train', f'dog {number}') for number in range(600)]
     images = [{'id': number, 'file_name': f'{number}.jpg', 'height': 1500, 'width': 2000} for number in range(600)]
-    annotations = [{'id': number, 'image_id': number, 'segmentation': [[10, 5, 30, 5, 30, 25]]} for number in range(600)]
+    annotations = [
+        {'id': number, 'image_id': number, 'segmentation': [[10, 5, 30, 5, 30, 25]]} for number in range(600)
+    ]
     write_set(tmp_path, refs, {'images': images, 'annotations': annotations})
     folder = tmp_path / 'images/train2014'
-    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)).save(folder / '0.jpg')
+    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)).save(
+        folder / '0.jpg'
+    )
     for image in images[1:]:
         (folder / image['file_name']).hardlink_to(folder / '0.jpg')
     command = [sys.executable, TOOL, str(tmp_path), '--dataset', 'refcoco', '--split-by', 'own', '--jobs', '2']
     running = subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 60
-    while len(children(running.pid)) < 2 and running.poll() is None and time.monotonic() < deadline:  # the processes that serve workers
+    # the processes that serve workers
+    while len(children(running.pid)) < 2 and running.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.5)
     os.killpg(running.pid, signal.SIGINT)

@@ -1,4 +1,6 @@
-"""CRIS's weights, renamed, give CRIS's logits: against its published architecture, written out as formulas on CRIS's own names."""
+"""CRIS's weights, renamed, give CRIS's logits: against its published architecture, written out as formulas on CRIS's
+own names.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,7 @@ def ours() -> nn.ModuleDict:
     return nn.ModuleDict(dict(neck=neck, decode_head=head)).eval()
 
 
-# --- CRIS's formulas on CRIS's names ----------------------------------------------------------------------------------------------------------
+# --- CRIS's formulas on CRIS's names ----------------------------------------------------------------------------------
 
 
 class Formulas:
@@ -135,12 +137,15 @@ class Formulas:
     def attend(self, name: str, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None = None) -> Tensor:
         matrices, biases = (part.chunk(3) for part in self.of(name, 'in_proj_weight', 'in_proj_bias'))
         q, k, v = (
-            torch.stack((x @ matrix.T + bias).chunk(HEADS, dim=2)) for x, matrix, bias in zip((query, key, value), matrices, biases)
+            torch.stack((x @ matrix.T + bias).chunk(HEADS, dim=2))
+            for x, matrix, bias in zip((query, key, value), matrices, biases)
         )  # (heads, E, length, width)
         scores = torch.einsum('heqc,hekc->heqk', q, k) / math.sqrt(WIDTH / HEADS)
         if padding is not None:
             scores = scores.masked_fill(padding[:, None], float('-inf'))
-        return self.linear(f'{name}.out_proj', torch.cat(list(torch.einsum('heqk,hekc->heqc', scores.softmax(-1), v)), dim=2))
+        return self.linear(
+            f'{name}.out_proj', torch.cat(list(torch.einsum('heqk,hekc->heqc', scores.softmax(-1), v)), dim=2)
+        )
 
     def neck(self, levels: tuple[Tensor, Tensor, Tensor], sentence: Tensor) -> Tensor:
         level3, level4, level5 = levels
@@ -177,9 +182,12 @@ class Formulas:
         features = self.conv('proj.vis.3', double(self.conv('proj.vis.1', double(features))))
         features = F.conv2d(features, *self.of('proj.vis.4', *AFFINE))
         numbers = self.linear('proj.txt', sentence)
-        return torch.cat([  # one ordinary convolution an expression
-            F.conv2d(one[None], row[:-1].reshape(1, len(one), 3, 3), row[-1:], padding=1) for one, row in zip(features, numbers)
-        ])
+        return torch.cat(
+            [  # one ordinary convolution an expression
+                F.conv2d(one[None], row[:-1].reshape(1, len(one), 3, 3), row[-1:], padding=1)
+                for one, row in zip(features, numbers)
+            ]
+        )
 
     def logits(self, levels: tuple[Tensor, Tensor, Tensor], words: Tensor, padding: Tensor, sentence: Tensor) -> Tensor:
         return self.projector(self.decoder(self.neck(levels, sentence), words, padding), sentence)
@@ -196,7 +204,7 @@ def waves(length: int, channels: int) -> Tensor:
     return table
 
 
-# --- tests ------------------------------------------------------------------------------------------------------------------------------------
+# --- tests ------------------------------------------------------------------------------------------------------------
 
 
 def test_every_name_of_cris_has_its_place(converter, weights):
@@ -235,7 +243,14 @@ def test_a_distributed_checkpoint_and_its_backbone(converter, weights):
 
 
 @pytest.mark.parametrize(
-    'name', ['neck.f5_proj.0.weight', 'decoder.layers.0.norm4.weight', 'head.weight', 'neckxtxt_proj.0.weight', 'proj.visual.weight']
+    'name',
+    [
+        'neck.f5_proj.0.weight',
+        'decoder.layers.0.norm4.weight',
+        'head.weight',
+        'neckxtxt_proj.0.weight',
+        'proj.visual.weight',
+    ],
 )
 def test_an_unknown_name(converter, name):
     with pytest.raises(ValueError, match=f"'{name}' is no parameter of CRIS"):

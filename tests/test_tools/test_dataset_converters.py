@@ -36,10 +36,13 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         picture = rng.integers(0, 100, (64, 96, 3), np.uint8)
         for side, left in (('left', 8), ('right', 60)):
             mask = np.zeros((64, 96), np.uint8)
-            mask[20:44, left:left + 24] = 255
+            mask[20:44, left : left + 24] = 255
             picture[mask > 0] = 200
             Image.fromarray(mask).save(folder / f'{number}_{side}.png')
-            rows += [(f'{number}.jpg', f'{number}_{side}.png', sentence) for sentence in (f'{side} square', f'the square on the {side}')]
+            rows += [
+                (f'{number}.jpg', f'{number}_{side}.png', sentence)
+                for sentence in (f'{side} square', f'the square on the {side}')
+            ]
         Image.fromarray(picture).save(folder / f'{number}.jpg')
     with (folder / 'my_table.csv').open('w', newline='') as file:
         csv.writer(file).writerows([('image', 'mask', 'sentence'), *rows])
@@ -62,22 +65,32 @@ def test_the_counts_are_printed(made: tuple[Path, str]) -> None:
 
 def test_the_printed_config_builds_the_set(made: tuple[Path, str], tmp_path: Path) -> None:
     root, printed = made
-    text = printed[printed.index('_base_'):]
+    text = printed[printed.index('_base_') :]
     file = tmp_path / 'my_config.py'
     file.write_text(text.replace("'./", f"'{ROOT}/configs/cm_masksd/"))
     cfg = Config.fromfile(file)
     sizes = [len(DATASETS.build(cfg[f'{loader}_dataloader'].dataset)) for loader in ('train', 'val', 'test')]
-    assert sizes == [18, 1, 1] and cfg.test_cfg.splits == ['val'] and cfg.train_dataloader.dataset.data_root == str(root)
+    assert (
+        sizes == [18, 1, 1] and cfg.test_cfg.splits == ['val'] and cfg.train_dataloader.dataset.data_root == str(root)
+    )
 
 
-@pytest.mark.parametrize(('counts', 'split', 'splits'), [({'train': {}, 'testA': {}}, 'testA', ['testA']), ({'train': {}}, None, None)])
-def test_the_printed_config_knows_the_splits(tmp_path: Path, counts: dict, split: str | None, splits: list[str] | None) -> None:
+@pytest.mark.parametrize(
+    ('counts', 'split', 'splits'), [({'train': {}, 'testA': {}}, 'testA', ['testA']), ({'train': {}}, None, None)]
+)
+def test_the_printed_config_knows_the_splits(
+    tmp_path: Path, counts: dict, split: str | None, splits: list[str] | None
+) -> None:
     import runpy
 
     example_config = runpy.run_path(str(ROOT / 'tools/dataset_converters/convert_custom.py'))['example_config']
-    (tmp_path / 'config.py').write_text(example_config('r', 'd', 's', counts).replace("'./", f"'{ROOT}/configs/cm_masksd/"))
+    (tmp_path / 'config.py').write_text(
+        example_config('r', 'd', 's', counts).replace("'./", f"'{ROOT}/configs/cm_masksd/")
+    )
     cfg = Config.fromfile(tmp_path / 'config.py')
-    assert (cfg.val_dataloader and cfg.val_dataloader.dataset.split) == split and (cfg.test_cfg and cfg.test_cfg.splits) == splits
+    assert (cfg.val_dataloader and cfg.val_dataloader.dataset.split) == split and (
+        cfg.test_cfg and cfg.test_cfg.splits
+    ) == splits
     assert (cfg.val_cfg is None) == (cfg.val_evaluator is None) == (split is None)
 
 
@@ -95,7 +108,10 @@ def test_a_set_can_be_converted_for_faster_loading(made: tuple[Path, str]) -> No
 @pytest.mark.parametrize(
     ('command', 'message'),
     [
-        (('convert_refer.py', 'nowhere'), 'Error: nowhere/refcoco/refs(unc).p and nowhere/refcoco/instances.json not found'),
+        (
+            ('convert_refer.py', 'nowhere'),
+            'Error: nowhere/refcoco/refs(unc).p and nowhere/refcoco/instances.json not found',
+        ),
         (('convert_custom.py', 'none.csv', '--out', 'nowhere', '--dataset', 'x'), 'Error: there is no table none.csv'),
     ],
 )
@@ -108,7 +124,10 @@ def test_mistakes_are_told_without_a_traceback(command: tuple[str, ...], message
 @pytest.mark.slow
 def test_the_small_model_trains_on_it(made: tuple[Path, str], tmp_path: Path) -> None:
     root, _ = made
-    words = [word.replace('data/mine', str(root)).replace('work_dirs/my_set', str(tmp_path)) for word in commands()['tools/train.py']]
+    words = [
+        word.replace('data/mine', str(root)).replace('work_dirs/my_set', str(tmp_path))
+        for word in commands()['tools/train.py']
+    ]
     run_tool(*words, 'train_dataloader.batch_size=4', 'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1')
     log = next(tmp_path.glob('*/*.log')).read_text()
     assert (tmp_path / 'epoch_1.pth').is_file() and '[4/4]' in log and 'mIoU' in log

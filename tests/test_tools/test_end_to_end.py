@@ -45,7 +45,9 @@ def test_training_logs_every_branch_and_keeps_the_best(trained: Path) -> None:
 
 def test_resume_after_kill_equals_an_uninterrupted_run(trained: Path, options: list[str], tmp_path: Path) -> None:
     command = [sys.executable, 'tools/train.py', CONFIG, '--work-dir', str(tmp_path)]
-    running = subprocess.Popen([*command, *options], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        [*command, *options], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 300
     while not (tmp_path / 'last_checkpoint').exists() and running.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -61,7 +63,9 @@ def test_amp_trains_on_a_cpu(run_training: Callable[..., Path]) -> None:
     assert all(torch.isfinite(tensor).all() for tensor in weights(work_dir, epoch=1).values())
 
 
-def test_test_prints_a_table_and_writes_panels_alike_on_one_and_two_processes(trained: Path, options: list[str], tmp_path: Path) -> None:
+def test_test_prints_a_table_and_writes_panels_alike_on_one_and_two_processes(
+    trained: Path, options: list[str], tmp_path: Path
+) -> None:
     checkpoint = trained / 'epoch_2.pth'
     each_alone = [*options, 'test_dataloader.batch_size=1']
     one, two = tmp_path / 'one.json', tmp_path / 'two.json'
@@ -76,7 +80,16 @@ def test_test_prints_a_table_and_writes_panels_alike_on_one_and_two_processes(tr
 
 
 def test_two_processes_train(options: list[str], tmp_path: Path) -> None:
-    run_tool('tools/dist_train.sh', CONFIG, 2, '--work-dir', tmp_path, *options, 'train_cfg.max_epochs=1', 'train_dataloader.batch_size=8')
+    run_tool(
+        'tools/dist_train.sh',
+        CONFIG,
+        2,
+        '--work-dir',
+        tmp_path,
+        *options,
+        'train_cfg.max_epochs=1',
+        'train_dataloader.batch_size=8',
+    )
     assert len(weights(tmp_path, epoch=1)) > 100
 
 
@@ -87,7 +100,17 @@ def test_a_checkpoint_of_another_model_is_refused(trained: Path, options: list[s
 
 
 def test_an_unknown_split_is_refused(trained: Path, options: list[str], tmp_path: Path) -> None:
-    done = run_tool('tools/test.py', CONFIG, trained / 'epoch_2.pth', '--splits', 'testC', '--work-dir', tmp_path, *options, check=False)
+    done = run_tool(
+        'tools/test.py',
+        CONFIG,
+        trained / 'epoch_2.pth',
+        '--splits',
+        'testC',
+        '--work-dir',
+        tmp_path,
+        *options,
+        check=False,
+    )
     assert done.returncode != 0 and 'testC' in done.stderr and 'testA' in done.stderr
 
 
@@ -96,8 +119,15 @@ def test_a_published_model_answers_as_the_trained_one(trained: Path, refshapes_r
     assert published.stat().st_size < 0.6 * (trained / 'epoch_2.pth').stat().st_size
     picture = min((refshapes_root / 'images' / 'train2014').iterdir())
     expressions = ['the leftmost shape', 'red circle']
-    one, two = (ReferringInferencer(CONFIG, file, device='cpu')(picture, expressions)[0] for file in (published, trained / 'epoch_2.pth'))
-    assert one.masks.shape == (2, *one.image.shape[:2]) and one.masks.dtype == bool and one.probabilities.dtype == np.float32
+    one, two = (
+        ReferringInferencer(CONFIG, file, device='cpu')(picture, expressions)[0]
+        for file in (published, trained / 'epoch_2.pth')
+    )
+    assert (
+        one.masks.shape == (2, *one.image.shape[:2])
+        and one.masks.dtype == bool
+        and one.probabilities.dtype == np.float32
+    )
     assert np.array_equal(one.probabilities, two.probabilities)
 
 
@@ -118,7 +148,11 @@ HELPFUL = [
 
 @pytest.mark.parametrize('tool', HELPFUL)
 def test_help_does_not_import_the_models(tool: str) -> None:
-    code = f"import runpy, sys; sys.argv = ['x', '--help']\ntry: runpy.run_path('tools/{tool}', run_name='__main__')\n" \
-           "except SystemExit: print('open_clip' in sys.modules, 'cmmasksd.models' in sys.modules)"
-    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
+    code = (
+        f"import runpy, sys; sys.argv = ['x', '--help']\ntry: runpy.run_path('tools/{tool}', run_name='__main__')\n"
+        "except SystemExit: print('open_clip' in sys.modules, 'cmmasksd.models' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
+    )
     assert done.stdout.split()[-2:] == ['False', 'False']

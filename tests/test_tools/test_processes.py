@@ -1,4 +1,6 @@
-"""Several processes: the metrics of one, the same model on all before it is scored, resumable, and no process outlives another's death."""
+"""Several processes: the metrics of one, the same model on all before it is scored, resumable, and no process outlives
+another's death.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options(data: Path) -> list[str]:
     settings = (f'dataset.data_root={data}', 'num_workers=0', 'persistent_workers=False')
     loaders = [f'{loader}_dataloader.{setting}' for loader in ('train', 'val', 'test') for setting in settings]
-    sizes = ['train_dataloader.batch_size=2', 'train_dataloader.dataset.indices=18', 'val_dataloader.batch_size=1', 'test_dataloader.batch_size=1']
+    sizes = [
+        'train_dataloader.batch_size=2',
+        'train_dataloader.dataset.indices=18',
+        'val_dataloader.batch_size=1',
+        'test_dataloader.batch_size=1',
+    ]
     return ['--cfg-options', *loaders, *sizes]
 
 
@@ -66,7 +73,9 @@ def test_three_and_two_processes_give_the_metrics_of_one(options: list[str], che
         own = ['--out', tmp_path / f'{name}.json', '--work-dir', tmp_path / name]
         return [*own, '--splits', *IMAGES, *options, 'model.threshold=0.5']
 
-    assert run(tool, 'tools/test.py', CONFIG, checkpoint, *arguments('one'), log=tmp_path / 'output') == 0, (tmp_path / 'output').read_text()
+    assert run(tool, 'tools/test.py', CONFIG, checkpoint, *arguments('one'), log=tmp_path / 'output') == 0, (
+        tmp_path / 'output'
+    ).read_text()
     pair = start_job(2, tmp_path, tool, 'tools/test.py', CONFIG, checkpoint, '--launcher', 'pytorch', *arguments('two'))
     assert finish(*pair) == [0, 0], (tmp_path / 'output_0').read_text()
     run_tool('tools/dist_test.sh', CONFIG, checkpoint, 3, *arguments('three'))
@@ -77,7 +86,9 @@ def test_three_and_two_processes_give_the_metrics_of_one(options: list[str], che
 
 
 def train(work_dir: Path, options: list[str], dies: bool = False) -> None:
-    """Two epochs on several processes; notes the statistics that each process validates with. Rank 1 may die in the second."""
+    """Two epochs on several processes; notes the statistics that each process validates with. Rank 1 may die in the
+    second.
+    """
     from mmengine.hooks import Hook
     from mmengine.runner import Runner
 
@@ -125,7 +136,16 @@ def children(pid: int) -> list[int]:
 
 
 def test_a_rank_that_dies_ends_the_job_within_a_minute(options: list[str], tmp_path: Path) -> None:
-    command = ['bash', 'tools/dist_train.sh', CONFIG, '2', '--work-dir', str(tmp_path), *options, 'train_cfg.max_epochs=1000']
+    command = [
+        'bash',
+        'tools/dist_train.sh',
+        CONFIG,
+        '2',
+        '--work-dir',
+        str(tmp_path),
+        *options,
+        'train_cfg.max_epochs=1000',
+    ]
     with open(tmp_path / 'output', 'w') as output:
         job = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=output, stderr=subprocess.STDOUT)
         try:

@@ -1,8 +1,10 @@
-"""Measures what a config costs: python tools/analysis_tools/benchmark.py configs/cm_masksd/vit-b_refcoco.py [--only training evaluation data]
+"""Measures what a config costs: python tools/analysis_tools/benchmark.py configs/cm_masksd/vit-b_refcoco.py [--only
+training evaluation data]
 
-Training steps with and without the branches, evaluation with expressions grouped by image and one at a time, and the data pipeline alone. Weights are
-random and nothing is downloaded. Variants of one comparison are timed turn about in one process, and ratios are taken round by round: they hold on a
-busy machine, bare times only on the machine they were taken on.
+Training steps with and without the branches, evaluation with expressions grouped by image and one at a time, and the
+data pipeline alone. Weights are random and nothing is downloaded. Variants of one comparison are timed turn about in
+one process, and ratios are taken round by round: they hold on a busy machine, bare times only on the machine they were
+taken on.
 """
 
 from __future__ import annotations
@@ -23,22 +25,53 @@ PARTS = ('training', 'evaluation', 'data')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--only', nargs='+', choices=(*PARTS, 'validation'), default=PARTS,
-                        help='parts (default: training evaluation data); validation: as many images and expressions as RefCOCO val has, scored')
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        choices=(*PARTS, 'validation'),
+        default=PARTS,
+        help='parts (default: training evaluation data); validation: as many images and expressions as RefCOCO val '
+        'has, scored',
+    )
     parser.add_argument('--batch-size', type=int, default=4, help='images of a training step (default: 4)')
-    parser.add_argument('--expressions', type=int, nargs='+', default=[1, 2, 4, 8, 16], help='per image, in evaluation (default: 1 2 4 8 16)')
-    parser.add_argument('--image-sizes', type=int, nargs='+', help='also time training steps at these square sizes (multiples of the patch)')
+    parser.add_argument(
+        '--expressions',
+        type=int,
+        nargs='+',
+        default=[1, 2, 4, 8, 16],
+        help='per image, in evaluation (default: 1 2 4 8 16)',
+    )
+    parser.add_argument(
+        '--image-sizes',
+        type=int,
+        nargs='+',
+        help='also time training steps at these square sizes (multiples of the patch)',
+    )
     parser.add_argument('--val-images', type=int, default=1500, help='images of validation (default: 1500)')
     parser.add_argument('--repeats', type=int, default=5, help='rounds that count (default: 5)')
     parser.add_argument('--threads', type=int, help="threads of a CPU (default: torch's)")
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1 ...')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
-    parser.add_argument('--baseline', action='store_true',
-                        help='also do the same work plainly: a pass of its own for each branch, unfused attention, float32, one expression at a time')
-    parser.add_argument('--compile', action='store_true', help='also training steps with encoder, neck and head compiled (needs a C++ compiler)')
-    parser.add_argument('--plot', action='store_true', help='draw cost against expressions and against visual tokens into --out (needs matplotlib)')
+    parser.add_argument(
+        '--baseline',
+        action='store_true',
+        help='also do the same work plainly: a pass of its own for each branch, unfused attention, float32, '
+        'one expression at a time',
+    )
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='also training steps with encoder, neck and head compiled (needs a C++ compiler)',
+    )
+    parser.add_argument(
+        '--plot',
+        action='store_true',
+        help='draw cost against expressions and against visual tokens into --out (needs matplotlib)',
+    )
     parser.add_argument('--out', type=Path, help='folder for benchmark.json (every sample), benchmark.txt and plots')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, such as model.expressions_per_chunk=8')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='overrides, such as model.expressions_per_chunk=8'
+    )
     args = parser.parse_args()
     if args.plot and not args.out:
         parser.error('--plot needs --out, the folder to draw into')
@@ -77,7 +110,9 @@ def main() -> None:
         tables.append(report.format_data(pipelines))
     print('\n\n'.join(tables))
     if args.out:
-        report.write_report(args.out, machine, tables, [each for part in comparisons.values() for _, each in part], pipelines)
+        report.write_report(
+            args.out, machine, tables, [each for part in comparisons.values() for _, each in part], pipelines
+        )
     if args.plot:
         labels = {'evaluation': 'expressions per image', 'tokens': 'visual tokens'}
         for part in sorted(labels.keys() & comparisons.keys()):
@@ -93,11 +128,18 @@ def measure(cfg: Config, args: argparse.Namespace, device: torch.device) -> dict
     ways = dict(amp=args.amp, baseline=args.baseline)
     found: dict[str, list[tuple[int, Comparison]]] = {}
     if 'training' in args.only:
-        found['training'] = [(0, compare_training(cfg, args.batch_size, device, args.repeats, compiled=args.compile, **ways))]
+        found['training'] = [
+            (0, compare_training(cfg, args.batch_size, device, args.repeats, compiled=args.compile, **ways))
+        ]
     if 'evaluation' in args.only:
-        found['evaluation'] = [(count, compare_evaluation(cfg, count, device, args.repeats, **ways)) for count in args.expressions]
+        found['evaluation'] = [
+            (count, compare_evaluation(cfg, count, device, args.repeats, **ways)) for count in args.expressions
+        ]
     if args.image_sizes:
-        steps = [compare_training(at_size(cfg, size), args.batch_size, device, args.repeats, main_only=True, **ways) for size in args.image_sizes]
+        steps = [
+            compare_training(at_size(cfg, size), args.batch_size, device, args.repeats, main_only=True, **ways)
+            for size in args.image_sizes
+        ]
         found['tokens'] = [(step.facts['visual_tokens'], step) for step in steps]
     if 'validation' in args.only:
         found['validation'] = [(0, compare_validation(cfg, args.val_images, args.batch_size, device, 1, args.amp))]

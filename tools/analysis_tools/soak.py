@@ -21,15 +21,30 @@ Sample = dict[str, int]
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Run many training steps and evaluations; report the growth of memory and open files.')
+    parser = argparse.ArgumentParser(
+        description='Run many training steps and evaluations; report the growth of memory and open files.'
+    )
     parser.add_argument('config', help='config file; a RefShapes config gets a small set of its own')
-    parser.add_argument('--steps', type=int, default=2000, help='training steps, a multiple of the evaluations (default: 2000)')
-    parser.add_argument('--evaluations', type=int, default=2000, help='runs of the validation, spread evenly between the steps (default: 2000)')
+    parser.add_argument(
+        '--steps', type=int, default=2000, help='training steps, a multiple of the evaluations (default: 2000)'
+    )
+    parser.add_argument(
+        '--evaluations',
+        type=int,
+        default=2000,
+        help='runs of the validation, spread evenly between the steps (default: 2000)',
+    )
     parser.add_argument('--images', type=int, default=2, help='images of each evaluation (default: 2)')
-    parser.add_argument('--warm-up', type=float, default=0.25, help='share of the run that is left out of the slopes (default: 0.25)')
-    parser.add_argument('--work-dir', default='work_dirs/soak', help='where data, logs and checkpoints go (default: work_dirs/soak)')
+    parser.add_argument(
+        '--warm-up', type=float, default=0.25, help='share of the run that is left out of the slopes (default: 0.25)'
+    )
+    parser.add_argument(
+        '--work-dir', default='work_dirs/soak', help='where data, logs and checkpoints go (default: work_dirs/soak)'
+    )
     parser.add_argument('--out', metavar='FILE', help='write the samples and the slopes to this JSON file')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, such as train_dataloader.batch_size=2')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='overrides, such as train_dataloader.batch_size=2'
+    )
     args = parser.parse_args()
     if args.evaluations < 10 or args.steps % args.evaluations:
         parser.error('--evaluations must be at least 10, and --steps a multiple of it')
@@ -49,7 +64,9 @@ class Watch(Hook):
         if runner.epoch % self.interval == 0:
             workers = sum(resident_bytes(worker.pid) for worker in multiprocessing.active_children())
             files = len(os.listdir('/proc/self/fd'))
-            self.samples.append(dict(step=runner.iter, memory=resident_bytes(os.getpid()), workers=workers, files=files))
+            self.samples.append(
+                dict(step=runner.iter, memory=resident_bytes(os.getpid()), workers=workers, files=files)
+            )
 
 
 def resident_bytes(pid: int) -> int:
@@ -75,7 +92,10 @@ def report(summary: dict[str, Any]) -> str:
     for name, title in (('memory', 'memory of the process'), ('workers', 'memory of its data loaders')):
         values = summary[name]
         first, last, highest = (values[key] / 2**20 for key in ('first', 'last', 'highest'))
-        lines.append(f'{title}: {first:.1f} MiB at first, {last:.1f} at last, {highest:.1f} at most; slope {values["slope"]:+.0f} bytes a step')
+        lines.append(
+            f'{title}: {first:.1f} MiB at first, {last:.1f} at last, {highest:.1f} at most; slope '
+            f'{values["slope"]:+.0f} bytes a step'
+        )
     files = summary['files']
     lines.append(f'open files: {files["first"]} at first, {files["last"]} at last, {files["highest"]} at most')
     return '\n'.join(lines)

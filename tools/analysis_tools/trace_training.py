@@ -1,8 +1,9 @@
-"""Computes memory and FLOPs of a training step without running it: python tools/analysis_tools/trace_training.py CONFIG --batch-sizes 4 32 [--amp]
+"""Computes memory and FLOPs of a training step without running it: python tools/analysis_tools/trace_training.py CONFIG
+--batch-sizes 4 32 [--amp]
 
-The step is traced on tensors without contents (torch's FakeTensorMode), and every tensor that would be alive is added up. Not counted: the
-allocator's rounding and fragments, workspaces of libraries, the context of a GPU, and dropout, which is off. For the main branch alone add
---cfg-options model.distillation=[].
+The step is traced on tensors without contents (torch's FakeTensorMode), and every tensor that would be alive is added
+up. Not counted: the allocator's rounding and fragments, workspaces of libraries, the context of a GPU, and dropout,
+which is off. For the main branch alone add --cfg-options model.distillation=[].
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ def main() -> None:
             step = trace_step(cfg, batch_size, args.amp, checkpointing)
             sizes = [f'{size / 1e9:.2f}' for size in (step.state, step.peak, step.flops / batch_size)]
             table.add_row([batch_size, 'on' if checkpointing else 'off', *sizes])
-    print(f'{table}\nstate: weights, gradients and moments of Adam; peak: all that is alive at the worst moment of forward and backward')
+    print(
+        f'{table}\nstate: weights, gradients and moments of Adam; peak: all that is alive at the worst moment of '
+        'forward and backward'
+    )
 
 
 if __name__ == '__main__':

@@ -1,4 +1,6 @@
-"""Checks a data folder in REFER's format before training: python tools/dataset_converters/check_refer.py ROOT --dataset refcoco --split-by unc"""
+"""Checks a data folder in REFER's format before training: python tools/dataset_converters/check_refer.py ROOT
+--dataset refcoco --split-by unc
+"""
 
 from __future__ import annotations
 
@@ -12,17 +14,41 @@ from pathlib import Path
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Check a data folder in REFER's format and report all problems.",
-        epilog='Exit code: 0 without errors (there may be warnings), 1 with errors, 2 after a wrong call, 130 after Ctrl-C.',
+        epilog='Exit code: 0 without errors (there may be warnings), 1 with errors, 2 after a wrong call, '
+        '130 after Ctrl-C.',
     )
     parser.add_argument('root', help='folder that holds DATASET/ and the pictures')
-    parser.add_argument('--dataset', required=True, help='folder of the annotations: refcoco, refcoco+, refcocog, refclef or your own')
+    parser.add_argument(
+        '--dataset', required=True, help='folder of the annotations: refcoco, refcoco+, refcocog, refclef or your own'
+    )
     parser.add_argument('--split-by', required=True, help='unc, umd, google ...: the part of refs(...).p in brackets')
     parser.add_argument('--no-images', action='store_true', help='check the annotations only')
-    parser.add_argument('--no-across', action='store_true', help='do not compare with RefCOCO, RefCOCO+ and RefCOCOg in the same root')
-    parser.add_argument('--sentence-field', choices=['sent', 'raw'], default='sent', help='which form of the sentences is trained on (default: sent)')
-    parser.add_argument('--token-length', type=int, nargs='+', default=[17, 22], metavar='L', help='report sentences cut at these (default: 17 22)')
-    parser.add_argument('--jobs', type=int, metavar='N', help='processes that decode pictures (default: one per core; 0: none but this one)')
-    parser.add_argument('--max-examples', type=int, default=5, metavar='N', help='examples printed of each kind of problem (default: 5)')
+    parser.add_argument(
+        '--no-across', action='store_true', help='do not compare with RefCOCO, RefCOCO+ and RefCOCOg in the same root'
+    )
+    parser.add_argument(
+        '--sentence-field',
+        choices=['sent', 'raw'],
+        default='sent',
+        help='which form of the sentences is trained on (default: sent)',
+    )
+    parser.add_argument(
+        '--token-length',
+        type=int,
+        nargs='+',
+        default=[17, 22],
+        metavar='L',
+        help='report sentences cut at these (default: 17 22)',
+    )
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        metavar='N',
+        help='processes that decode pictures (default: one per core; 0: none but this one)',
+    )
+    parser.add_argument(
+        '--max-examples', type=int, default=5, metavar='N', help='examples printed of each kind of problem (default: 5)'
+    )
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the whole report to this file')
     args = parser.parse_args()
     check_args(parser, args)
@@ -37,7 +63,9 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
         parser.error('--token-length: CLIP takes 3 to 77 tokens')
     if args.max_examples < 0 or (args.jobs or 0) < 0:
         parser.error('--max-examples and --jobs must be at least 0')
-    if args.json and (args.json.is_dir() or not os.access(args.json if args.json.exists() else args.json.parent, os.W_OK)):
+    if args.json and (
+        args.json.is_dir() or not os.access(args.json if args.json.exists() else args.json.parent, os.W_OK)
+    ):
         parser.error(f'--json: {args.json} cannot be written; name a file in a folder that is there')
 
 

@@ -1,7 +1,8 @@
-"""Gives CRIS's released weights of neck, decoder and projector our names: python tools/model_converters/cris2cmmasksd.py SRC DST
+"""Gives CRIS's released weights of neck, decoder and projector our names: python
+tools/model_converters/cris2cmmasksd.py SRC DST
 
-The result loads into CrossModalFPN(scale_levels=False) and VisionLanguageDecodeHead as ``neck.*`` and ``decode_head.*``; CRIS's backbone is a
-CLIP ResNet, which is left out.
+The result loads into CrossModalFPN(scale_levels=False) and VisionLanguageDecodeHead as ``neck.*`` and
+``decode_head.*``; CRIS's backbone is a CLIP ResNet, which is left out.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if name.startswith('backbone.'):
             continue
         target = _rename(name)
-        converted[target] = tensor[:, :, 0, 0] if target.endswith('mix.weight') else tensor  # a 1x1 convolution is a linear layer
+        # a 1x1 convolution is a linear layer
+        converted[target] = tensor[:, :, 0, 0] if target.endswith('mix.weight') else tensor
     return converted
 
 

@@ -21,9 +21,11 @@ IMAGE_RECORD = Kind('image-record', 'error', 'image records that are missing or 
 SEGMENTATION = Kind('segmentation', 'error', 'annotations or segmentations that are missing or cannot be used')
 EMPTY_MASK = Kind('empty-mask', 'error', 'masks without any pixel')
 SENTENCE = Kind('sentence', 'error', 'sentences that cannot be used')
-DEGENERATE = Kind('degenerate-polygon', 'warning', 'annotations with polygon parts that enclose nothing; their other parts are used')
+DEGENERATE = Kind(
+    'degenerate-polygon', 'warning', 'annotations with polygon parts that enclose nothing; their other parts are used'
+)
 SHARED = Kind('shared-annotation', 'info', 'annotations that several refs share')
-LEFT_OUT = Kind('left-out', 'info', "refs left out because their pictures are known to be broken")
+LEFT_OUT = Kind('left-out', 'info', 'refs left out because their pictures are known to be broken')
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,11 @@ def check_annotations(root: Path, dataset: str, split_by: str, report: Report) -
     refs = [ref for ref in map(walk.check, records) if ref is not None]
     walk.report_degenerate_polygons()
     _report_shared_annotations(refs_path, refs, report)
-    return CheckedSet(refs_path, refs, {image_id: picture for image_id, picture in walk.pictures.items() if picture}) if refs else None
+    return (
+        CheckedSet(refs_path, refs, {image_id: picture for image_id, picture in walk.pictures.items() if picture})
+        if refs
+        else None
+    )
 
 
 def _read_refs(path: Path, report: Report) -> list[dict[str, Any]]:
@@ -88,7 +94,9 @@ class _Walk:
         place = f'{self.refs_path}, ref {record["ref_id"]}'
         picture = self._check_picture(place, record)
         if picture and self.dataset == 'refclef' and picture[0] in REFCLEF_BROKEN_IMAGES:
-            self.report.add(LEFT_OUT, place, f'its picture {picture[0]} is left out by all published code', ref_id=record['ref_id'])
+            self.report.add(
+                LEFT_OUT, place, f'its picture {picture[0]} is left out by all published code', ref_id=record['ref_id']
+            )
             return None
         if picture:
             self._check_segmentation(place, record, *picture[1:])
@@ -111,7 +119,9 @@ class _Walk:
         ids = dict(ref_id=record['ref_id'], ann_id=ann_id, image_id=image_id)
         with located(place, self.report.handler(SEGMENTATION, **ids)):
             cleaned = self.instances.segmentation(ann_id, image_id)
-            with located(f'{place}: annotation {ann_id} of {self.instances.path}', self.report.handler(EMPTY_MASK, **ids)):
+            with located(
+                f'{place}: annotation {ann_id} of {self.instances.path}', self.report.handler(EMPTY_MASK, **ids)
+            ):
                 encode_mask(cleaned, height, width)
 
     def _check_sentences(self, place: str, record: dict[str, Any]) -> tuple[Sentence, ...]:
@@ -127,7 +137,9 @@ class _Walk:
             return
         for ann_id, parts in self.instances.dropped.items():
             place = f'{self.instances.path}, annotation {ann_id}'
-            self.report.add(DEGENERATE, place, f'{parts} of its polygon parts enclose nothing and are dropped', ann_id=ann_id)
+            self.report.add(
+                DEGENERATE, place, f'{parts} of its polygon parts enclose nothing and are dropped', ann_id=ann_id
+            )
 
 
 def _report_shared_annotations(path: Path, refs: list[CheckedRef], report: Report) -> None:
@@ -136,7 +148,9 @@ def _report_shared_annotations(path: Path, refs: list[CheckedRef], report: Repor
         sharing.setdefault(ref.ann_id, []).append(ref.ref_id)
     for ann_id, ref_ids in sharing.items():
         if len(ref_ids) > 1:
-            report.add(SHARED, f'{path}, annotation {ann_id}', f'it is shared by refs {name_some(ref_ids)}', ann_id=ann_id)
+            report.add(
+                SHARED, f'{path}, annotation {ann_id}', f'it is shared by refs {name_some(ref_ids)}', ann_id=ann_id
+            )
 
 
 def name_some(numbers: list[int], most: int = 5) -> str:

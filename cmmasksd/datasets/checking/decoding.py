@@ -1,7 +1,8 @@
 """Decodes one picture as training does and listens to what libjpeg says of it; made to be run in worker processes.
 
-libjpeg fills what is damaged in the middle of a JPEG with grey or noise and goes on. OpenCV and PIL give no sign of it to their callers, but OpenCV
-leaves libjpeg's one-line warning on the process's standard error, where it is caught here. No decoder can see damage that still makes valid codes.
+libjpeg fills what is damaged in the middle of a JPEG with grey or noise and goes on. OpenCV and PIL give no sign of it
+to their callers, but OpenCV leaves libjpeg's one-line warning on the process's standard error, where it is caught here.
+No decoder can see damage that still makes valid codes.
 """
 
 from __future__ import annotations
@@ -27,13 +28,17 @@ MISSING = Kind('missing-image', 'error', 'pictures that are missing')
 UNREADABLE = Kind('unreadable-image', 'error', 'pictures that are truncated or cannot be decoded')
 WRONG_SIZE = Kind('image-size', 'error', 'pictures of another size than instances.json says')
 DAMAGED = Kind('damaged-jpeg', 'error', 'JPEGs with damage in the middle')
-SUSPECT = Kind('suspect-jpeg', 'warning', 'JPEGs with bytes that belong to nothing: harmless padding, or damage in the middle')
+SUSPECT = Kind(
+    'suspect-jpeg', 'warning', 'JPEGs with bytes that belong to nothing: harmless padding, or damage in the middle'
+)
 TURNED = Kind('turned-image', 'warning', 'pictures that viewers turn by their EXIF orientation; training does not')
 
 MAX_FILE_BYTES = 2**28
 _EXIF_ORIENTATION = 0x0112
 _JPEG_WARNING = re.compile(r'^.*(?:JPEG|progression).*$', re.MULTILINE)
-_LOST = re.compile(r'premature end|bad (?:huffman|arithmetic) code|inconsistent progression|found marker', re.IGNORECASE)
+_LOST = re.compile(
+    r'premature end|bad (?:huffman|arithmetic) code|inconsistent progression|found marker', re.IGNORECASE
+)
 
 Problem = tuple[Kind, str]
 
@@ -53,12 +58,24 @@ def examine(image: Image) -> list[Problem]:
         return [(UNREADABLE, f'it cannot be read: {error.strerror or error}')]
     height, width, orientation = header or (image.height, image.width, 1)
     if status.st_size > MAX_FILE_BYTES or height * width > MAX_IMAGE_PIXELS:
-        return [(UNREADABLE, f'{status.st_size} bytes of {height} x {width} pixels (height x width) are more than is read; fetch the picture again')]
+        return [
+            (
+                UNREADABLE,
+                f'{status.st_size} bytes of {height} x {width} pixels (height x width) are more than is read; fetch '
+                'the picture again',
+            )
+        ]
     problems: list[Problem] = []
     if (height, width) != (image.height, image.width):
         problems.append((WRONG_SIZE, _describe_size(height, width, image)))
     if orientation not in (None, 1):
-        problems.append((TURNED, f'its EXIF orientation is {orientation}: annotations must be in stored pixels; turn the file or drop the tag'))
+        problems.append(
+            (
+                TURNED,
+                f'its EXIF orientation is {orientation}: annotations must be in stored pixels; turn the file or drop '
+                'the tag',
+            )
+        )
     return problems + _decode(image.path, height, width)
 
 
@@ -71,13 +88,15 @@ def _read_header(path: str) -> tuple[int, int, int | None] | None:
                 return picture.height, picture.width, picture.getexif().get(_EXIF_ORIENTATION)
         except PIL.Image.DecompressionBombError:
             raise
-        except Exception:  # PIL's parsers raise almost anything at strangers' bytes; the decoder then says what it thinks of the file
+        # PIL's parsers raise almost anything at strangers' bytes; the decoder then says what it thinks of the file
+        except Exception:
             return None
 
 
 def _describe_size(height: int, width: int, image: Image) -> str:
     return (
-        f'the picture is {height} x {width} pixels but instances.json says {image.height} x {image.width} (height x width); '
+        f'the picture is {height} x {width} pixels but instances.json says {image.height} x {image.width} (height x '
+        'width); '
         'put the picture that was annotated in its place'
     )
 
@@ -91,7 +110,10 @@ def _decode(path: str, height: int, width: int) -> list[Problem]:
             reason = str(error).removeprefix(f'{path}: ')
             return [(UNREADABLE, reason if isinstance(error, ValueError) else f'{type(error).__name__}: {reason}')]
     lines = _JPEG_WARNING.findall(heard[0])
-    return [(DAMAGED if _LOST.search(line) else SUSPECT, f'libjpeg says {line.strip()!r}; fetch the picture again') for line in lines[:1]]
+    return [
+        (DAMAGED if _LOST.search(line) else SUSPECT, f'libjpeg says {line.strip()!r}; fetch the picture again')
+        for line in lines[:1]
+    ]
 
 
 @contextmanager
@@ -111,7 +133,9 @@ def _hear_decoder() -> Iterator[list[str]]:
 
 
 def hears_damage() -> bool:
-    """Whether this OpenCV passes libjpeg's warnings on, tried with a JPEG that lacks half of its content but not its end."""
+    """Whether this OpenCV passes libjpeg's warnings on, tried with a JPEG that lacks half of its content but not its
+    end.
+    """
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = cv2.imencode('.jpg', noise)[1]
     cut = np.concatenate([data[: data.size // 2], np.frombuffer(JPEG_END, np.uint8)])

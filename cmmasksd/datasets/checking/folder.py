@@ -43,7 +43,8 @@ def check_refer(
         dataset: folder name of the annotations.
         split_by: the part of ``refs(<split_by>).p`` in brackets.
         images: decode every picture that a ref names; else no picture is looked for.
-        across: compare the splits with those of RefCOCO, RefCOCO+ and RefCOCOg where they lie in the same root and this set is one of them.
+        across: compare the splits with those of RefCOCO, RefCOCO+ and RefCOCOg where they lie in the same root and this
+            set is one of them.
         sentence_field: ``sent`` or ``raw``, whichever is to be trained on.
         token_lengths: L of the models in question.
         jobs: worker processes that decode; one per core by default, 0 works in this process.
@@ -62,7 +63,9 @@ def check_refer(
         if across:
             check_overlap_across(checked, root, dataset, split_by, report)
     if images:
-        _check_images(_list_images(checked, root, report), (os.cpu_count() or 1) if jobs is None else jobs, console, report)
+        _check_images(
+            _list_images(checked, root, report), (os.cpu_count() or 1) if jobs is None else jobs, console, report
+        )
     return report
 
 
@@ -73,7 +76,9 @@ def _check_counts(checked: CheckedSet, report: Report) -> None:
 
 
 def _list_images(checked: CheckedSet, root: Path, report: Report) -> list[Image]:
-    image_ids = [image_id for image_id in dict.fromkeys(ref.image_id for ref in checked.refs) if image_id in checked.pictures]
+    image_ids = [
+        image_id for image_id in dict.fromkeys(ref.image_id for ref in checked.refs) if image_id in checked.pictures
+    ]
     if not image_ids:
         return []
     try:
@@ -87,9 +92,15 @@ def _list_images(checked: CheckedSet, root: Path, report: Report) -> list[Image]
 
 def _check_images(images: list[Image], jobs: int, console: Console, report: Report) -> None:
     results = examine_all(images, min(jobs, len(images)))
-    for image, problems in track(results, 'Decoding pictures', len(images), console=console, transient=True, disable=console.quiet):
+    for image, problems in track(
+        results, 'Decoding pictures', len(images), console=console, transient=True, disable=console.quiet
+    ):
         report.images_decoded += 1
         for kind, message in problems:
             report.add(kind, image.path, message, image_id=image.image_id)
     if images and not hears_damage():
-        report.add(DEAF, 'OpenCV', "the one that is installed keeps libjpeg's warnings to itself: damage in the middle of a JPEG goes unseen")
+        report.add(
+            DEAF,
+            'OpenCV',
+            "the one that is installed keeps libjpeg's warnings to itself: damage in the middle of a JPEG goes unseen",
+        )

@@ -1,4 +1,6 @@
-"""Looks at all pictures in worker processes: few tasks at a time, results in order; a picture that crashes its process is found and named."""
+"""Looks at all pictures in worker processes: few tasks at a time, results in order; a picture that crashes its process
+is found and named.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def _examine_apart(images: deque[Image], examine: Examine) -> Iterator[Result]:
                     problems = _submit(pool, examine, images[0]).result()
                     yield images.popleft(), problems
         except BrokenProcessPool:
-            reason = 'the process that decoded it crashed or ran out of memory; fetch the picture again, or use fewer jobs'
+            reason = (
+                'the process that decoded it crashed or ran out of memory; fetch the picture again, or use fewer jobs'
+            )
             yield images.popleft(), [(UNREADABLE, reason)]
 
 
@@ -75,9 +79,13 @@ def _examine_chunk(images: Sequence[Image], examine: Examine) -> list[list[Probl
 
 @contextmanager
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Workers forked from a clean process that has imported what they need: a fork of this one, which may have threads, could hang."""
+    """Workers forked from a clean process that has imported what they need: a fork of this one, which may have
+    threads, could hang.
+    """
     _start_server()
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context('forkserver'), initializer=_leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=multiprocessing.get_context('forkserver'), initializer=_leave_interrupts_to_the_parent
+    )
     try:
         yield pool
     finally:
@@ -90,7 +98,9 @@ def _submit(pool: ProcessPoolExecutor, task: Callable, *arguments: Any) -> Futur
 
 
 def _start_server() -> None:
-    """Starts the process that workers are forked from with Ctrl-C blocked: a terminal sends it to all processes, but only the parent answers it."""
+    """Starts the process that workers are forked from with Ctrl-C blocked: a terminal sends it to all processes, but
+    only the parent answers it.
+    """
     forkserver.set_forkserver_preload(_PRELOADED)
     with _interrupts_held():
         resource_tracker.ensure_running()  # the server would start it, and that unblocks the signal
@@ -101,7 +111,9 @@ def _start_server() -> None:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Puts Ctrl-C off until the end: in the middle of starting a process it would leave one behind that is half made."""
+    """Puts Ctrl-C off until the end: in the middle of starting a process it would leave one behind that is half
+    made.
+    """
     if threading.current_thread() is not threading.main_thread():  # which alone gets KeyboardInterrupt
         yield
         return

@@ -21,18 +21,23 @@ Splits = Mapping[str, set[int]]
 
 
 def check_overlap_within(checked: CheckedSet, report: Report) -> None:
-    """Compares every two splits of the set. The google split of RefCOCOg divides objects, not pictures, and is known to overlap."""
+    """Compares every two splits of the set. The google split of RefCOCOg divides objects, not pictures, and is known
+    to overlap.
+    """
     splits = _group((ref.split, ref.image_id) for ref in checked.refs)
     for first, second in combinations(splits, 2):
         kept, other = (second, first) if first == 'train' else (first, second)
         common = splits[kept] & splits[other]
         if common:
-            message = f'{len(common)} of the {len(splits[kept])} images of {kept} also stand in {other}: image {name_some(sorted(common))}'
+            share = f'{len(common)} of the {len(splits[kept])} images'
+            message = f'{share} of {kept} also stand in {other}: image {name_some(sorted(common))}'
             report.add(WITHIN, str(checked.refs_path), message)
 
 
 def check_overlap_across(checked: CheckedSet, root: Path, dataset: str, split_by: str, report: Report) -> None:
-    """Compares train with val and test of the other sets of the family that lie in the same root, both ways; other sets are not looked at."""
+    """Compares train with val and test of the other sets of the family that lie in the same root, both ways; other
+    sets are not looked at.
+    """
     if dataset not in FAMILY:
         return
     own_name, own = f'{dataset} ({split_by})', _group((ref.split, ref.image_id) for ref in checked.refs)
@@ -46,7 +51,8 @@ def _compare(train_name: str, train_set: Splits, name: str, splits: Splits, path
     for split, images in splits.items():
         common = images & train_set.get('train', set()) if split != 'train' else None
         if common:
-            message = f'{len(common)} of the {len(images)} images of {name} {split} stand in train of {train_name}; do not train on both as they are'
+            share = f'{len(common)} of the {len(images)} images of {name} {split}'
+            message = f'{share} stand in train of {train_name}; do not train on both as they are'
             report.add(ACROSS, str(path), message)
 
 

@@ -12,8 +12,15 @@ _HEADINGS = {'error': 'ERRORS', 'warning': 'WARNINGS', 'info': 'WORTH KNOWING'}
 def describe(report: Report, max_examples: int) -> str:
     """Counts first, then the kinds of findings by level, each with its number and at most ``max_examples`` examples."""
     name = f'{report.dataset} ({report.split_by}) in {report.root}'
-    verdict = f'{_count(report, "error")}, {_count(report, "warning")}, {_count(report, "info")}; {report.images_decoded} pictures decoded'
-    lines = [name, *([_tabulate(report)] if report.counts else []), *_list_groups(report, max_examples), '', f'{name}: {verdict}']
+    levels = ', '.join(_count(report, level) for level in ('error', 'warning', 'info'))
+    verdict = f'{levels}; {report.images_decoded} pictures decoded'
+    lines = [
+        name,
+        *([_tabulate(report)] if report.counts else []),
+        *_list_groups(report, max_examples),
+        '',
+        f'{name}: {verdict}',
+    ]
     return _printable('\n'.join(lines))
 
 
@@ -25,7 +32,10 @@ def _count(report: Report, level: str) -> str:
 def _tabulate(report: Report) -> str:
     columns = ('refs', 'images', 'sentences')
     published = report.published
-    header = ['split', *(name for column in columns for name in ((column, f'{column}, published') if published else (column,)))]
+    header = [
+        'split',
+        *(name for column in columns for name in ((column, f'{column}, published') if published else (column,))),
+    ]
     table = PrettyTable(header, align='r')
     for split in {**report.counts, **published}:
         found = report.counts.get(split, (0, 0, 0))
@@ -50,4 +60,7 @@ def _list_groups(report: Report, max_examples: int) -> list[str]:
 
 def _printable(text: str) -> str:
     """Without the control characters and broken text that a stranger's file may hold for the terminal."""
-    return ''.join(letter if letter.isprintable() or letter == '\n' else letter.encode('unicode_escape').decode() for letter in text)
+    return ''.join(
+        letter if letter.isprintable() or letter == '\n' else letter.encode('unicode_escape').decode()
+        for letter in text
+    )

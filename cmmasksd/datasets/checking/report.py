@@ -9,7 +9,8 @@ from cmmasksd.datasets.refer.errors import ErrorHandler
 from cmmasksd.datasets.refer.published import PUBLISHED_COUNTS
 
 LEVELS = ('error', 'warning', 'info')
-MAX_KEPT = 100_000  # findings of one kind that are kept in full; a hostile file can have millions, which are only counted
+# findings of one kind that are kept in full; a hostile file can have millions, which are only counted
+MAX_KEPT = 100_000
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,10 @@ def check_sentences(checked: CheckedSet, sentence_field: str, token_lengths: Seq
         report: gets what is found.
     """
     encode = lru_cache(maxsize=2**16)(clip_tokenizer().encode)
-    cuts = [(length, Kind(f'cut-at-{length}', 'info', f'sentences that are cut to {length} tokens')) for length in token_lengths]
+    cuts = [
+        (length, Kind(f'cut-at-{length}', 'info', f'sentences that are cut to {length} tokens'))
+        for length in token_lengths
+    ]
     said: dict[tuple[int, Tokens], list[CheckedRef]] = {}
     for ref in checked.refs:
         tokens_of_ref: set[Tokens] = set()
@@ -38,14 +41,24 @@ def check_sentences(checked: CheckedSet, sentence_field: str, token_lengths: Seq
             place, ids = f'{checked.refs_path}, ref {ref.ref_id}', dict(ref_id=ref.ref_id, sent_id=sentence.sent_id)
             tokens = tuple(encode(text))
             if not tokens:
-                message = f"CLIP's tokenizer leaves nothing of sentence {sentence.sent_id}, {_show(text)}; leave it out or write it anew"
+                message = (
+                    f"CLIP's tokenizer leaves nothing of sentence {sentence.sent_id}, {_show(text)}; "
+                    'leave it out or write it anew'
+                )
                 report.add(NO_TOKENS, place, message, **ids)
                 continue
             for length, kind in cuts:
                 if len(tokens) > length - 2:
-                    report.add(kind, place, f'sentence {sentence.sent_id} has {len(tokens) + 2} tokens: {_show(text)}', **ids)
+                    report.add(
+                        kind, place, f'sentence {sentence.sent_id} has {len(tokens) + 2} tokens: {_show(text)}', **ids
+                    )
             if tokens in tokens_of_ref:
-                report.add(REPEATED, place, f'sentence {sentence.sent_id} says again what another one says: {_show(text)}', **ids)
+                report.add(
+                    REPEATED,
+                    place,
+                    f'sentence {sentence.sent_id} says again what another one says: {_show(text)}',
+                    **ids,
+                )
             else:
                 said.setdefault((ref.image_id, tokens), []).append(ref)
             tokens_of_ref.add(tokens)
@@ -57,7 +70,8 @@ def _report_ambiguous(said: dict[tuple[int, Tokens], list[CheckedRef]], checked:
     for (image_id, tokens), refs in said.items():
         if len({ref.ann_id for ref in refs}) > 1:
             named = name_some([ref.ref_id for ref in refs])
-            message = f'{_show(clip_tokenizer().decode(tokens).strip())} is said of different objects, by refs {named}; no model can tell them apart'
+            quoted = _show(clip_tokenizer().decode(tokens).strip())
+            message = f'{quoted} is said of different objects, by refs {named}; no model can tell them apart'
             report.add(AMBIGUOUS, f'{checked.refs_path}, image {image_id}', message, image_id=image_id)
 
 

@@ -37,9 +37,10 @@ def make_custom(
     force: bool = False,
     report: Callable[[str], None] | None = None,
 ) -> dict[str, dict[str, int]]:
-    """Makes ``<out>/<dataset>/{instances.json, refs(<split_by>).p}`` and ``<out>/images/train2014/<dataset>_*`` from a table.
+    """Makes a set in REFER's format from a table: ``<out>/<dataset>/`` and ``<out>/images/train2014/<dataset>_*``.
 
-    Its columns are ``REQUIRED`` and ``OPTIONAL`` of ``table``. Rows of one picture with one mask, or one ``object_id``, become one ref.
+    Its columns are ``REQUIRED`` and ``OPTIONAL`` of ``table``. Rows of one picture with one mask, or one ``object_id``,
+    become one ref.
 
     Args:
         table: CSV, tab-separated values or JSON lines, by its suffix.
@@ -74,21 +75,30 @@ def make_custom(
     sources = Sources(Path(images or path.parent), Path(masks or path.parent), mask_threshold)
     objects = _gather(rows, sources, splits, problems)
     problems.raise_any()
-    if not any(row.split for row in rows):
-        objects.divide(DEFAULT_VAL_FRACTION if val_fraction is None else val_fraction, seed)
-    elif val_fraction is not None:
-        raise ValueError(f'{path} names splits itself; leave out --val-fraction')
+    _divide(objects, rows, path, val_fraction, seed)
     _tell_oddities(objects, report)
     names = picture_names(dataset, objects.pictures)
     pictures = {names[picture.digest]: picture for picture in objects.pictures}
     return publish(root, dataset, split_by, *objects.records(names), pictures, link, old_names)
 
 
-def _check_arguments(dataset: str, split_by: str, val_fraction: float | None, mask_threshold: int | None, seed: int) -> None:
+def _divide(objects: Objects, rows: Sequence[Row], path: Path, val_fraction: float | None, seed: int) -> None:
+    if not any(row.split for row in rows):
+        objects.divide(DEFAULT_VAL_FRACTION if val_fraction is None else val_fraction, seed)
+    elif val_fraction is not None:
+        raise ValueError(f'{path} names splits itself; leave out --val-fraction')
+
+
+def _check_arguments(
+    dataset: str, split_by: str, val_fraction: float | None, mask_threshold: int | None, seed: int
+) -> None:
     if not _NAME.fullmatch(dataset) or dataset in _TAKEN:
-        raise ValueError(f'{dataset!r} cannot be the name of a set of one\'s own; use letters, digits, _ and -, and no name of a published set')
+        raise ValueError(
+            f"{dataset!r} cannot be the name of a set of one's own; use letters, digits, _ and -, and no name of a "
+            'published set'
+        )
     if not _NAME.fullmatch(split_by):
-        raise ValueError(f'{split_by!r} cannot be the name of a split\'s maker; use letters, digits, _ and -')
+        raise ValueError(f"{split_by!r} cannot be the name of a split's maker; use letters, digits, _ and -")
     if val_fraction is not None and not 0 <= val_fraction < 1:
         raise ValueError(f'--val-fraction must be at least 0 and below 1, not {val_fraction}')
     if mask_threshold is not None and not 0 <= mask_threshold < 255:
@@ -112,8 +122,14 @@ def _gather(rows: Sequence[Row], sources: Sources, splits: Sequence[str], proble
 
 def _tell_oddities(objects: Objects, report: Callable[[str], None]) -> None:
     if objects.dropped:
-        report(f'Warning: {objects.dropped} polygon parts that enclose nothing were left out; the other parts of their objects are used.')
+        report(
+            f'Warning: {objects.dropped} polygon parts that enclose nothing were left out; the other parts of their '
+            'objects are used.'
+        )
     shared = objects.in_several_splits()
     if shared:
         examples = ', '.join(picture.path.name for picture in shared[:_EXAMPLES])
-        report(f'Warning: {len(shared)} pictures are in more than one split (such as {examples}), so results on val and test will look too good.')
+        report(
+            f'Warning: {len(shared)} pictures are in more than one split (such as {examples}), so results on val and '
+            'test will look too good.'
+        )

@@ -35,4 +35,7 @@ class Problems:
         if self._lines:
             shown = '\n'.join(self._lines[:MAX_SHOWN])
             rest = f'\n... and {len(self._lines) - MAX_SHOWN} more' if len(self._lines) > MAX_SHOWN else ''
-            raise ReferError(f'{len(self._lines)} problem{"s" * (len(self._lines) > 1)} in {self._path}; nothing was written\n{shown}{rest}')
+            raise ReferError(
+                f'{len(self._lines)} problem{"s" * (len(self._lines) > 1)} in {self._path}; nothing was '
+                f'written\n{shown}{rest}'
+            )

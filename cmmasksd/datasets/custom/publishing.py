@@ -20,12 +20,16 @@ _MAKER = 'cmmasksd custom set'
 
 
 def picture_names(dataset: str, pictures: Sequence[Picture]) -> dict[str, str]:
-    """File names in the set by the pictures' digests, which are in them too: a name stands for one content, now and later."""
+    """File names in the set by the pictures' digests, which are in them too: a name stands for one content, now and
+    later.
+    """
     return {picture.digest: f'{dataset}_{picture.stem}_{picture.digest[:12]}{picture.suffix}' for picture in pictures}
 
 
 def check_place(folder: Path, force: bool) -> list[str]:
-    """The picture names of the set that is in the place and may be replaced; raises FileExistsError where something is that may not."""
+    """The picture names of the set that is in the place and may be replaced; raises FileExistsError where something is
+    that may not.
+    """
     if not folder.exists():
         return []
     try:
@@ -34,15 +38,28 @@ def check_place(folder: Path, force: bool) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         ours, names = False, []
     if not ours:
-        raise FileExistsError(f'{folder} is there and was not made from a table; choose another name (--dataset) or folder (--out)')
+        raise FileExistsError(
+            f'{folder} is there and was not made from a table; choose another name (--dataset) or folder (--out)'
+        )
     if not force:
-        raise FileExistsError(f'{folder} is there already; choose another name (--dataset) or folder (--out), or replace it (--force)')
+        raise FileExistsError(
+            f'{folder} is there already; choose another name (--dataset) or folder (--out), or replace it (--force)'
+        )
     return names
 
 
-def publish(root: Path, dataset: str, split_by: str, instances: Record, refs: list[Record], pictures: dict[str, Picture], link: bool,
-            old_names: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Writes everything into a draft folder, reads it as training will, and moves it to ``<root>/<dataset>`` and ``<root>/images/train2014``.
+def publish(
+    root: Path,
+    dataset: str,
+    split_by: str,
+    instances: Record,
+    refs: list[Record],
+    pictures: dict[str, Picture],
+    link: bool,
+    old_names: Sequence[str],
+) -> dict[str, dict[str, int]]:
+    """Writes everything into a draft folder, reads it as training will, and moves it to ``<root>/<dataset>`` and
+    ``<root>/images/train2014``.
 
     Args:
         root: of the data, made if missing.

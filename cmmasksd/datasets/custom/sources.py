@@ -21,13 +21,16 @@ from cmmasksd.datasets.refer.segmentation import Segmentation, clean_segmentatio
 from cmmasksd.datasets.transforms.loading import LoadReferringImage
 
 _ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, PILImage.DecompressionBombError)  # what PIL raises for broken files
+# what PIL raises for broken files
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, PILImage.DecompressionBombError)
 Made = TypeVar('Made')
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture: ``digest`` of its bytes, so that copies under two names are one picture; ``suffix`` begins with a dot."""
+    """A picture: ``digest`` of its bytes, so that copies under two names are one picture; ``suffix`` begins with a
+    dot.
+    """
 
     path: Path
     digest: str
@@ -87,18 +90,27 @@ class Sources:
 
 def _read_picture(path: Path) -> Picture:
     if not os.path.isfile(path):  # unlike pathlib's, false for names that no file can have
-        raise ReferError(f'there is no picture {path}; correct the name, or give the folder it is relative to (--images)')
+        raise ReferError(
+            f'there is no picture {path}; correct the name, or give the folder it is relative to (--images)'
+        )
     try:
         with PILImage.open(path) as image:
-            (width, height), kind, orientation = image.size, f'.{image.format}'.lower(), image.getexif().get(_ORIENTATION, 1)
+            (width, height), kind, orientation = (
+                image.size,
+                f'.{image.format}'.lower(),
+                image.getexif().get(_ORIENTATION, 1),
+            )
     except _BROKEN as error:
         raise ReferError(f'{path} is truncated or no picture ({error}); fetch it again') from error
     check_image_size(height, width)
     if orientation not in (0, 1):  # 0: some cameras write it for "unknown"
-        raise ReferError(f'{path} is stored turned (EXIF orientation {orientation}), so it is not plain which way its mask lies; '
-                         'save the picture upright')
+        raise ReferError(
+            f'{path} is stored turned (EXIF orientation {orientation}), so it is not plain which way its mask lies; '
+            'save the picture upright'
+        )
     try:
-        LoadReferringImage().transform({'img_path': str(path), 'height': height, 'width': width})  # the very check that training does
+        # the very check that training does
+        LoadReferringImage().transform({'img_path': str(path), 'height': height, 'width': width})
     except ValueError as error:
         raise ReferError(str(error)) from error
     suffix = path.suffix if path.suffix[1:].isalnum() and path.suffix.isascii() else kind
@@ -128,21 +140,28 @@ def _read_mask(path: Path, picture: Picture, threshold: int | None) -> NDArray[n
     try:
         with PILImage.open(path) as image:
             if image.size != (picture.width, picture.height):
-                raise ReferError(f'the mask {path} is {image.height} x {image.width} pixels, but its picture {picture.path} '
-                                 f'{picture.height} x {picture.width} (height x width); draw it on the picture at its own size')
+                raise ReferError(
+                    f'the mask {path} is {image.height} x {image.width} pixels, but its picture {picture.path} '
+                    f'{picture.height} x {picture.width} (height x width); draw it on the picture at its own size'
+                )
             pixels = _above(image, threshold, path) if threshold is not None else _not_black(image, path)
     except ReferError:
         raise
     except _BROKEN as error:
         raise ReferError(f'the mask {path} cannot be read ({error}); save it again as PNG') from error
     if not pixels.any():
-        raise ReferError(f'the mask {path} is empty: no pixel belongs to the object; draw the object or leave the row out')
+        raise ReferError(
+            f'the mask {path} is empty: no pixel belongs to the object; draw the object or leave the row out'
+        )
     return pixels
 
 
 def _above(image: PILImage.Image, threshold: int, path: Path) -> NDArray[np.bool_]:
     if image.mode.startswith(('I', 'F')):
-        raise ReferError(f'the mask {path} has more than 256 grey levels, for which --mask-threshold is not meant; save it as 8-bit PNG')
+        raise ReferError(
+            f'the mask {path} has more than 256 grey levels, for which --mask-threshold is not meant; save it as '
+            '8-bit PNG'
+        )
     return np.asarray(image.convert('L')) > threshold
 
 
@@ -150,14 +169,21 @@ def _not_black(image: PILImage.Image, path: Path) -> NDArray[np.bool_]:
     if image.mode in ('LA', 'PA', 'RGBA') or 'transparency' in image.info:
         image = image.convert('RGBA')
         if np.asarray(image)[..., 3].min() < 255:
-            raise ReferError(f'the mask {path} is transparent in places; save it without transparency: black, and the object in one other colour')
+            raise ReferError(
+                f'the mask {path} is transparent in places; save it without transparency: black, and the object in '
+                'one other colour'
+            )
     # A palette is looked up, since its first colour need not be black.
-    levels = np.asarray(image if image.mode in ('1', 'L') or image.mode.startswith(('I', 'F')) else image.convert('RGB'))
+    levels = np.asarray(
+        image if image.mode in ('1', 'L') or image.mode.startswith(('I', 'F')) else image.convert('RGB')
+    )
     if levels.ndim == 3:
         levels = levels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
     pixels = levels != 0
     if pixels.any() and (levels[pixels] != levels[pixels][0]).any():
         number = len(np.unique(levels[pixels]))
-        raise ReferError(f'the mask {path} has {number} colours beside black; give each object a mask of its own with one, '
-                         'or say from which grey level on pixels belong to it (--mask-threshold 127)')
+        raise ReferError(
+            f'the mask {path} has {number} colours beside black; give each object a mask of its own with one, '
+            'or say from which grey level on pixels belong to it (--mask-threshold 127)'
+        )
     return pixels

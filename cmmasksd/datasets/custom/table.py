@@ -21,7 +21,9 @@ _JSON_LINES = ('.jsonl', '.ndjson', '.json')
 
 @dataclass(frozen=True)
 class Row:
-    """One row: ``mask`` is a file name, or what JSON gives for polygons or an RLE; ``split`` and ``object_id`` are '' where not given."""
+    """One row: ``mask`` is a file name, or what JSON gives for polygons or an RLE; ``split`` and ``object_id`` are ''
+    where not given.
+    """
 
     line: int
     image: str
@@ -32,7 +34,8 @@ class Row:
 
 
 def read_table(path: Path, problems: Problems) -> tuple[list[Row], list[str]]:
-    """The rows that are well formed, and the names of columns that nothing reads; what is wrong with others is added to ``problems``.
+    """The rows that are well formed, and the names of columns that nothing reads; what is wrong with others is added to
+    ``problems``.
 
     Raises:
         ReferError: no such file, of no known kind, not UTF-8, without rows or without a column that is needed.
@@ -40,7 +43,9 @@ def read_table(path: Path, problems: Problems) -> tuple[list[Row], list[str]]:
     if not path.is_file():
         raise ReferError(f'there is no table {path}; give the path of a CSV or JSON-lines file')
     if path.suffix.lower() not in (*_DELIMITERS, *_JSON_LINES):
-        raise ReferError(f'{path} is of no known kind; name it {", ".join((*_DELIMITERS, *_JSON_LINES))} after what is in it')
+        raise ReferError(
+            f'{path} is of no known kind; name it {", ".join((*_DELIMITERS, *_JSON_LINES))} after what is in it'
+        )
     rows, names = [], dict[str, None]()
     try:
         with path.open(encoding='utf-8-sig', newline='') as file:
@@ -49,7 +54,9 @@ def read_table(path: Path, problems: Problems) -> tuple[list[Row], list[str]]:
                 with problems.of_line(line):
                     rows.append(_make_row(line, record))
     except UnicodeDecodeError as error:
-        raise ReferError(f'{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8') from error
+        raise ReferError(
+            f'{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8'
+        ) from error
     if not names:
         problems.raise_any()
         raise ReferError(f'{path} has no rows; write one for each expression')
@@ -58,7 +65,11 @@ def read_table(path: Path, problems: Problems) -> tuple[list[Row], list[str]]:
 
 def _read_records(file: TextIO, path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     suffix = path.suffix.lower()
-    return _read_cells(file, path, _DELIMITERS[suffix], problems) if suffix in _DELIMITERS else _read_objects(file, problems)
+    return (
+        _read_cells(file, path, _DELIMITERS[suffix], problems)
+        if suffix in _DELIMITERS
+        else _read_objects(file, problems)
+    )
 
 
 def _read_cells(file: TextIO, path: Path, delimiter: str, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -68,20 +79,27 @@ def _read_cells(file: TextIO, path: Path, delimiter: str, problems: Problems) ->
         missing = [name for name in REQUIRED if name not in names]
         if missing or len(set(names)) < len(names):
             wrong = f'has no column {" and no column ".join(missing)}' if missing else 'names a column twice'
-            raise ReferError(f'{path} {wrong}; its first line must name the columns {", ".join(REQUIRED)} and, if wanted, {", ".join(OPTIONAL)}, '
-                             f'but is: {", ".join(names)[:500]}')
+            raise ReferError(
+                f'{path} {wrong}; its first line must name the columns {", ".join(REQUIRED)} and, if wanted, '
+                f'{", ".join(OPTIONAL)}, '
+                f'but is: {", ".join(names)[:500]}'
+            )
         line = reader.line_num + 1
         for cells in reader:
             with problems.of_line(line):
                 if cells and len(cells) != len(names):  # no cells: an empty line
-                    raise ReferError(f'it has {len(cells)} cells, but the first line {len(names)}; '
-                                     f'put cells with {delimiter!r} in them in double quotes')
+                    raise ReferError(
+                        f'it has {len(cells)} cells, but the first line {len(names)}; '
+                        f'put cells with {delimiter!r} in them in double quotes'
+                    )
                 if cells:
                     yield line, dict(zip(names, cells))
             line = reader.line_num + 1
     except csv.Error as error:
         with problems.of_line(reader.line_num):
-            raise ReferError(f'it is not CSV ({error}); a long mask is better kept in a PNG, or the table in JSON lines') from error
+            raise ReferError(
+                f'it is not CSV ({error}); a long mask is better kept in a PNG, or the table in JSON lines'
+            ) from error
 
 
 def _read_objects(file: TextIO, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -91,7 +109,9 @@ def _read_objects(file: TextIO, problems: Problems) -> Iterator[tuple[int, dict[
                 continue
             record = parse_json(text, 'it')
             if not isinstance(record, dict):
-                raise ReferError('it is not a JSON object; write one {"image": ..., "mask": ..., "sentence": ...} a line')
+                raise ReferError(
+                    'it is not a JSON object; write one {"image": ..., "mask": ..., "sentence": ...} a line'
+                )
             yield line, record
 
 
@@ -108,9 +128,20 @@ def _make_row(line: int, record: dict[str, Any]) -> Row:
     if isinstance(mask, str) and mask[0] in '[{':
         mask = parse_json(mask, 'its mask')
     split, object_id = (record.get(name) for name in OPTIONAL)
-    if not isinstance(split, (str, type(None))) or isinstance(object_id, bool) or not isinstance(object_id, (str, int, type(None))):
+    if (
+        not isinstance(split, (str, type(None)))
+        or isinstance(object_id, bool)
+        or not isinstance(object_id, (str, int, type(None)))
+    ):
         raise ReferError('its split must be text and its object_id text or a whole number')
-    return Row(line, image, mask, _read_sentences(record), (split or '').strip(), '' if object_id is None else str(object_id).strip())
+    return Row(
+        line,
+        image,
+        mask,
+        _read_sentences(record),
+        (split or '').strip(),
+        '' if object_id is None else str(object_id).strip(),
+    )
 
 
 def _filled(record: dict[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:

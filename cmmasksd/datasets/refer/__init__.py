@@ -6,4 +6,14 @@ from cmmasksd.datasets.refer.reader import load_refer
 from cmmasksd.datasets.refer.records import Image, Ref, ReferData, Sentence
 from cmmasksd.datasets.refer.segmentation import decode_mask
 
-__all__ = ['PUBLISHED_COUNTS', 'Image', 'Ref', 'ReferData', 'ReferError', 'ReferWarning', 'Sentence', 'decode_mask', 'load_refer']
+__all__ = [
+    'PUBLISHED_COUNTS',
+    'Image',
+    'Ref',
+    'ReferData',
+    'ReferError',
+    'ReferWarning',
+    'Sentence',
+    'decode_mask',
+    'load_refer',
+]

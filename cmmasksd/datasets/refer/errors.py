@@ -19,7 +19,9 @@ ErrorHandler = Callable[[str, ReferError], None]  # what is done with the error 
 
 @contextmanager
 def located(place: str, on_error: ErrorHandler | None = None) -> Iterator[None]:
-    """Puts ``place``, a file and record, before the message of a ReferError raised inside; with a handler, gives both to it and goes on."""
+    """Puts ``place``, a file and record, before the message of a ReferError raised inside; with a handler, gives both
+    to it and goes on.
+    """
     try:
         yield
     except ReferError as error:

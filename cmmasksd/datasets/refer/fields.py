@@ -13,7 +13,9 @@ _INT64 = range(-(2**63), 2**63)  # ids end in int64 tensors
 
 
 def read_field(record: Any, key: str, kind: type) -> Any:
-    """``record[key]``, if the record is a dict and the value of exactly that type (a bool is no int) and, if a number, of 64 bits."""
+    """``record[key]``, if the record is a dict and the value of exactly that type (a bool is no int) and, if a number,
+    of 64 bits.
+    """
     if not isinstance(record, dict):
         raise ReferError(f'it must be a dict, not {type(record).__name__}')
     if key not in record:
@@ -47,7 +49,9 @@ def is_blank(text: str) -> bool:
 def check_file_name(name: str) -> None:
     """Raises ReferError unless it is a name without folders."""
     if name in ('.', '..') or any(character in name for character in '/\\\0'):
-        raise ReferError(f'file_name {name!r} must be a plain file name, without folders: the image folder is found by itself')
+        raise ReferError(
+            f'file_name {name!r} must be a plain file name, without folders: the image folder is found by itself'
+        )
 
 
 def check_image_size(height: Any, width: Any) -> None:
@@ -55,4 +59,7 @@ def check_image_size(height: Any, width: Any) -> None:
     if type(height) is not int or type(width) is not int:
         raise ReferError('height and width must be whole numbers')
     if height < 1 or width < 1 or height * width > MAX_IMAGE_PIXELS:
-        raise ReferError(f'there is no picture of {height} x {width} pixels (height x width): 1 to {MAX_IMAGE_PIXELS} pixels are read')
+        raise ReferError(
+            f'there is no picture of {height} x {width} pixels (height x width): 1 to {MAX_IMAGE_PIXELS} pixels are '
+            'read'
+        )

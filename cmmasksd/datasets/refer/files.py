@@ -12,8 +12,16 @@ from typing import Any
 Record = dict[str, Any]
 
 
-def make_ref_record(ref_id: int, annotation: Record, image: Record, split: str, sentences: Sequence[tuple[str, str]], first_sentence: int) -> Record:
-    """A ref as REFER has it; its ``file_name`` carries REFER's extra suffix, so that a reader that opens it is found out.
+def make_ref_record(
+    ref_id: int,
+    annotation: Record,
+    image: Record,
+    split: str,
+    sentences: Sequence[tuple[str, str]],
+    first_sentence: int,
+) -> Record:
+    """A ref as REFER has it; its ``file_name`` carries REFER's extra suffix, so that a reader that opens it is found
+    out.
 
     Args:
         ref_id: of the new ref.
@@ -33,14 +41,19 @@ def make_ref_record(ref_id: int, annotation: Record, image: Record, split: str, 
         'split': split,
         'file_name': f'{stem}_{annotation["id"]}.{suffix}',
         'sent_ids': [sent_id for sent_id, _ in numbered],
-        'sentences': [{'tokens': sent.split(), 'raw': raw, 'sent': sent, 'sent_id': sent_id} for sent_id, (sent, raw) in numbered],
+        'sentences': [
+            {'tokens': sent.split(), 'raw': raw, 'sent': sent, 'sent_id': sent_id} for sent_id, (sent, raw) in numbered
+        ],
     }
 
 
 def write_refer_files(folder: Path, split_by: str, instances: Record, refs: list[Record]) -> None:
-    """Writes ``instances.json`` and ``refs(<split_by>).p``, whose bytes depend on what the records hold and on nothing else."""
+    """Writes ``instances.json`` and ``refs(<split_by>).p``, whose bytes depend on what the records hold and on nothing
+    else.
+    """
     (folder / 'instances.json').write_text(json.dumps(instances))
-    # Through JSON and back: a pickle's bytes depend on which equal strings are one object, and that on how the records were made.
+    # Through JSON and back: a pickle's bytes depend on which equal strings are one object, and that on how the records
+    # were made.
     (folder / f'refs({split_by}).p').write_bytes(pickle.dumps(json.loads(json.dumps(refs)), protocol=2))
 
 
@@ -51,4 +64,7 @@ def count_records(refs: list[Record]) -> dict[str, dict[str, int]]:
     sentences: Counter[str] = Counter()
     for ref in refs:
         sentences[ref['split']] += len(ref['sentences'])
-    return {split: {'images': images[split], 'refs': number, 'sentences': sentences[split]} for split, number in num_refs.items()}
+    return {
+        split: {'images': images[split], 'refs': number, 'sentences': sentences[split]}
+        for split, number in num_refs.items()
+    }

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 def paused_collector() -> Iterator[None]:
     """Holds the cyclic collector back inside, and leaves it as it was.
 
-    It walks all records again and again while they are made, a third of the time of loading RefCOCO, and finds nothing: they hold no cycles.
+    It walks all records again and again while they are made, a third of the time of loading RefCOCO, and finds nothing:
+    they hold no cycles.
     """
     was_enabled = gc.isenabled()
     gc.disable()

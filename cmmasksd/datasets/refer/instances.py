@@ -22,13 +22,16 @@ class Instances:
         on_error: is given the errors of single records, which are then left out; by default the first one is raised.
 
     Attributes:
-        dropped: how many degenerate polygon parts each annotation lost, by its id; only of those asked for by ``segmentation``.
+        dropped: how many degenerate polygon parts each annotation lost, by its id; only of those asked for by
+            ``segmentation``.
 
     Raises:
         ReferError: no JSON, no such lists, records without an id, a wanted id that is there twice.
     """
 
-    def __init__(self, path: Path, image_ids: Container[int], ann_ids: Container[int], on_error: ErrorHandler | None = None) -> None:
+    def __init__(
+        self, path: Path, image_ids: Container[int], ann_ids: Container[int], on_error: ErrorHandler | None = None
+    ) -> None:
         self.path = path
         self._on_error = on_error
         content = _read_json(path, ann_ids)
@@ -47,7 +50,11 @@ class Instances:
         if record is None:
             raise ReferError(f'its image {image_id} is not in {self.path}; the two files belong to different sets')
         with located(f'image {image_id} of {self.path}'):
-            name, height, width = read_name(record, 'file_name'), read_field(record, 'height', int), read_field(record, 'width', int)
+            name, height, width = (
+                read_name(record, 'file_name'),
+                read_field(record, 'height', int),
+                read_field(record, 'width', int),
+            )
             check_file_name(name)
             check_image_size(height, width)
         self._checked_images[image_id] = (name, height, width)
@@ -61,7 +68,10 @@ class Instances:
         with located(f'annotation {ann_id} of {self.path}'):
             owner = read_field(annotation, 'image_id', int)
             if owner != image_id:
-                raise ReferError(f'it belongs to image {owner}, but the ref that names it to image {image_id}; correct one of the two')
+                raise ReferError(
+                    f'it belongs to image {owner}, but the ref that names it to image {image_id}; correct one of the '
+                    'two'
+                )
             if ann_id not in self._segmentations:
                 _, height, width = self.image(image_id)
                 cleaned, dropped = clean_segmentation(annotation.get('segmentation'), height, width)
@@ -90,7 +100,9 @@ class Instances:
 
 
 def _read_json(path: Path, ann_ids: Container[int]) -> dict[str, Any]:
-    """The file's content; annotations that are not wanted lose their segmentation as they are read, which halves the memory for RefCOCO."""
+    """The file's content; annotations that are not wanted lose their segmentation as they are read, which halves the
+    memory for RefCOCO.
+    """
     content = path.read_bytes()
     if not content:
         raise ReferError(f'{path} is empty; get it anew')

@@ -1,7 +1,8 @@
 """Reads a pickle as data: lists, dicts, strings, numbers, booleans and None, and nothing that runs.
 
-REFER keeps its expressions in ``refs(*).p``, a Python-2 pickle that people fetch from mirrors. A list of allowed globals is not enough for such a
-file: the unpickler's own opcodes can ask for gigabytes in nine bytes (a memo index), so the opcodes are checked before the unpickler sees them.
+REFER keeps its expressions in ``refs(*).p``, a Python-2 pickle that people fetch from mirrors. A list of allowed
+globals is not enough for such a file: the unpickler's own opcodes can ask for gigabytes in nine bytes (a memo index),
+so the opcodes are checked before the unpickler sees them.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ _MAX_NUMBER_TEXT = 22  # a signed 64-bit integer with Python 2's trailing L
 _MAX_FLOAT_TEXT = 32
 _MAX_LONG_BYTES = 8
 
-# Opcode -> bytes of its argument. Left out on purpose: all that imports, calls or builds (GLOBAL, REDUCE, BUILD, INST, OBJ, NEWOBJ, EXT, PERSID ...),
-# buffers and 8-byte lengths, DUP and POP, which no pickler emits for such data, and tuples and sets: only hashable containers can be nested
-# keys, whose hash recurses in C without a limit.
+# Opcode -> bytes of its argument. Left out on purpose: all that imports, calls or builds (GLOBAL, REDUCE, BUILD, INST,
+# OBJ, NEWOBJ, EXT, PERSID ...), buffers and 8-byte lengths, DUP and POP, which no pickler emits for such data, and
+# tuples and sets: only hashable containers can be nested keys, whose hash recurses in C without a limit.
 _FIXED_WIDTH = {
     **dict.fromkeys((pickle.MARK, pickle.STOP, pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.MEMOIZE), 0),
     **dict.fromkeys((pickle.EMPTY_LIST, pickle.LIST, pickle.APPEND, pickle.APPENDS), 0),
@@ -68,20 +69,24 @@ class _Unpickler(pickle.Unpickler):
 def load_plain_pickle(path: str | os.PathLike[str]) -> Any:
     """Reads a pickle of lists, dicts, strings, numbers, booleans and None; nothing else is built and nothing is called.
 
-    Byte strings of Python 2 are read as UTF-8, strictly: the published refs files load in the field's code under Python 3's stricter default,
-    ASCII, so no other encoding is guessed. References that the pickle shares stay shared: a small file can hold a structure that is huge, or
-    endless, when walked path by path. Walk it by a known schema and bound the records you make.
+    Byte strings of Python 2 are read as UTF-8, strictly: the published refs files load in the field's code under Python
+    3's stricter default, ASCII, so no other encoding is guessed. References that the pickle shares stay shared: a small
+    file can hold a structure that is huge, or endless, when walked path by path. Walk it by a known schema and bound
+    the records you make.
 
     Args:
         path: the file, any protocol of Python 2 or 3, at most ``MAX_FILE_BYTES``.
 
     Raises:
-        UnsafePickleError: an opcode outside the allow-list, a size or memo index that the file cannot back, a truncated or malformed file.
+        UnsafePickleError: an opcode outside the allow-list, a size or memo index that the file cannot back, a truncated
+            or malformed file.
         FileNotFoundError: no such file.
     """
     size = os.path.getsize(path)
     if size > MAX_FILE_BYTES:
-        raise UnsafePickleError(f'{path} has {size} bytes, more than the {MAX_FILE_BYTES} that are read as a pickle of annotations')
+        raise UnsafePickleError(
+            f'{path} has {size} bytes, more than the {MAX_FILE_BYTES} that are read as a pickle of annotations'
+        )
     with open(path, 'rb') as file:
         data = file.read(size)
     try:
@@ -89,12 +94,25 @@ def load_plain_pickle(path: str | os.PathLike[str]) -> Any:
         return _Unpickler(io.BytesIO(_without_frames(data, frames)), encoding='utf-8').load()
     except UnsafePickleError as error:
         raise UnsafePickleError(f'{path}: {error}; get the file anew from a source you trust') from None
-    except (pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, OverflowError, MemoryError) as error:
-        raise UnsafePickleError(f'{path} is not a well-formed pickle ({error}); get the file anew from a source you trust') from error
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
+        raise UnsafePickleError(
+            f'{path} is not a well-formed pickle ({error}); get the file anew from a source you trust'
+        ) from error
 
 
 def _check_opcodes(data: bytes) -> list[int]:
-    """Walks the opcodes and refuses the first one that is not plain data or that the file cannot back; returns where the FRAMEs are."""
+    """Walks the opcodes and refuses the first one that is not plain data or that the file cannot back; returns where
+    the FRAMEs are.
+    """
     widths, position, count, frames = _WIDTHS, 0, 0, []
     while position < len(data):
         code = data[position]
@@ -114,17 +132,21 @@ def _check_opcodes(data: bytes) -> list[int]:
 
 
 def _without_frames(data: bytes, frames: list[int]) -> bytes:
-    """The same opcodes without FRAME, a hint for buffering: at a frame that ends within an argument the unpickler would go on at another byte."""
+    """The same opcodes without FRAME, a hint for buffering: at a frame that ends within an argument the unpickler
+    would go on at another byte.
+    """
     starts, ends = [0, *(position + 9 for position in frames)], [*frames, len(data)]
     return b''.join(data[start:end] for start, end in zip(starts, ends)) if frames else data
 
 
 def _skip_argument(data: bytes, position: int, count: int) -> int:
-    """The position after an opcode whose argument is of varying size or needs a check; ``count`` opcodes were seen, this one included."""
-    opcode, start = data[position:position + 1], position + 1
+    """The position after an opcode whose argument is of varying size or needs a check; ``count`` opcodes were seen,
+    this one included.
+    """
+    opcode, start = data[position : position + 1], position + 1
     if opcode in _LENGTH_WIDTH:
         width, limit = _LENGTH_WIDTH[opcode]
-        length, start = int.from_bytes(data[start:start + width], 'little'), start + width
+        length, start = int.from_bytes(data[start : start + width], 'little'), start + width
         _check_length(length, min(limit, len(data) - start), data, position)
         return start + length
     if opcode in _TEXT_LIMIT:
@@ -135,23 +157,32 @@ def _skip_argument(data: bytes, position: int, count: int) -> int:
             _check_memo_index(_decimal(data, position, start, end), count, data, position)
         return end + 1
     if opcode == pickle.LONG_BINPUT:
-        _check_memo_index(int.from_bytes(data[start:start + 4], 'little'), count, data, position)
+        _check_memo_index(int.from_bytes(data[start : start + 4], 'little'), count, data, position)
         return start + 4
     if opcode == pickle.FRAME:  # its contents are opcodes and are walked like any others
-        _check_length(int.from_bytes(data[start:start + 8], 'little'), len(data) - start - 8, data, position)
+        _check_length(int.from_bytes(data[start : start + 8], 'little'), len(data) - start - 8, data, position)
         return start + 8
-    raise UnsafePickleError(f'{_name(data, position)} is not among the opcodes of plain lists, dicts, strings and numbers')
+    raise UnsafePickleError(
+        f'{_name(data, position)} is not among the opcodes of plain lists, dicts, strings and numbers'
+    )
 
 
 def _check_length(length: int, limit: int, data: bytes, position: int) -> None:
     if length > limit:
-        raise UnsafePickleError(f'{_name(data, position)} announces {length} bytes where at most {max(limit, 0)} can follow: {_DAMAGED}')
+        raise UnsafePickleError(
+            f'{_name(data, position)} announces {length} bytes where at most {max(limit, 0)} can follow: {_DAMAGED}'
+        )
 
 
 def _check_memo_index(index: int, count: int, data: bytes, position: int) -> None:
-    """Picklers number the memo from 0 or 1 upwards, at most one entry an opcode; the unpickler allocates up to the largest index."""
+    """Picklers number the memo from 0 or 1 upwards, at most one entry an opcode; the unpickler allocates up to the
+    largest index.
+    """
     if index > count:
-        raise UnsafePickleError(f'{_name(data, position)} names memo entry {index} after {count} opcodes, which asks for memory without need')
+        raise UnsafePickleError(
+            f'{_name(data, position)} names memo entry {index} after {count} opcodes, which asks for memory without '
+            'need'
+        )
 
 
 def _decimal(data: bytes, position: int, start: int, end: int) -> int:

@@ -25,7 +25,9 @@ def compare_counts(counts: dict[str, tuple[int, int, int]], dataset: str, split_
     """What ``count_splits`` gave and what was published, in words, wherever they differ."""
     differences = []
     for split, published in PUBLISHED_COUNTS.get((dataset, split_by), {}).items():
-        for what, number, expected in zip(('refs', 'images', 'sentences'), counts.get(split, (0, 0, 0)), published, strict=True):
+        for what, number, expected in zip(
+            ('refs', 'images', 'sentences'), counts.get(split, (0, 0, 0)), published, strict=True
+        ):
             if expected is not None and number != expected:
                 differences.append(f'{split} has {number} {what}, published are {expected}')
     return differences

@@ -1,7 +1,9 @@
-"""Reader of the REFER format (Kazemzadeh et al. 2014, Yu et al. 2016): RefCOCO, RefCOCO+, RefCOCOg, refclef, RefShapes and one's own sets.
+"""Reader of the REFER format (Kazemzadeh et al. 2014, Yu et al. 2016): RefCOCO, RefCOCO+, RefCOCOg, refclef, RefShapes
+and one's own sets.
 
-On disk: ``<root>/<dataset>/refs(<split_by>).p``, a pickle of the expressions, ``<root>/<dataset>/instances.json``, COCO's objects and pictures,
-and the pictures in one of the folders of ``IMAGE_FOLDERS``. Every record is checked here, so that nothing fails hours into a run.
+On disk: ``<root>/<dataset>/refs(<split_by>).p``, a pickle of the expressions, ``<root>/<dataset>/instances.json``,
+COCO's objects and pictures, and the pictures in one of the folders of ``IMAGE_FOLDERS``. Every record is checked here,
+so that nothing fails hours into a run.
 """
 
 from __future__ import annotations
@@ -29,23 +31,26 @@ _MIN_SENTENCE_BYTES = 16  # of one sentence in a pickle whose strings are all sh
 def load_refer(root: str | os.PathLike[str], dataset: str, split_by: str, split: str | None = None) -> ReferData:
     """Reads and checks the annotations of one set; no picture is opened.
 
-    A ref's own ``file_name`` is never used (it carries a suffix that no file has). Refs of refclef's three broken pictures are left out.
-    Only pictures and annotations that a ref names are looked into. Where ``tools/dataset_converters/convert_refer.py`` left a converted form of the
-    very same files, that is read, which gives equal records several times faster.
+    A ref's own ``file_name`` is never used (it carries a suffix that no file has). Refs of refclef's three broken
+    pictures are left out. Only pictures and annotations that a ref names are looked into. Where
+    ``tools/dataset_converters/convert_refer.py`` left a converted form of the very same files, that is read, which
+    gives equal records several times faster.
 
     Args:
         root: folder that holds ``<dataset>/`` and the pictures.
         dataset: folder name of the annotations, e.g. ``refcoco+``.
         split_by: ``unc``, ``umd``, ``google``, ``berkeley`` ...: the part of ``refs(<split_by>).p`` in brackets.
-        split: give the refs of this split, and the pictures that they name, only; the whole set is checked all the same.
+        split: give the refs of this split, and the pictures that they name, only; the whole set is checked all the
+            same.
 
     Raises:
-        ReferError: missing files or image folder, a record that is incomplete, contradicts another one or cannot be used, no such split.
+        ReferError: missing files or image folder, a record that is incomplete, contradicts another one or cannot be
+            used, no such split.
         UnsafePickleError: the refs file is not plain data, or broken.
 
     Warns:
-        ReferWarning: degenerate polygon parts were dropped; refs, images or sentences of a split are not as many as published; there is a converted
-            form, but it is damaged or was made from other files.
+        ReferWarning: degenerate polygon parts were dropped; refs, images or sentences of a split are not as many as
+            published; there is a converted form, but it is damaged or was made from other files.
     """
     base = Path(root).expanduser()
     folder = base / dataset
@@ -70,7 +75,9 @@ def read_annotations(folder: Path, split_by: str, split: str | None = None) -> A
     """
     refs_path, instances_path = find_annotations(folder, split_by)
     records = read_records(refs_path)
-    instances = Instances(instances_path, {record['image_id'] for record in records}, {record['ann_id'] for record in records})
+    instances = Instances(
+        instances_path, {record['image_id'] for record in records}, {record['ann_id'] for record in records}
+    )
     refs, pictures = [], {}
     for record in records:
         with located(f'{refs_path}, ref {record["ref_id"]}'):
@@ -86,7 +93,9 @@ def read_annotations(folder: Path, split_by: str, split: str | None = None) -> A
 
 
 def find_annotations(folder: Path, split_by: str) -> tuple[Path, Path]:
-    """The paths of REFER's own two files, refs and instances; raises ReferError, with what there is instead, where one is missing."""
+    """The paths of REFER's own two files, refs and instances; raises ReferError, with what there is instead, where one
+    is missing.
+    """
     refs_path, instances_path = source_paths(folder, split_by)
     missing = [str(path) for path in (refs_path, instances_path) if not path.is_file()]
     if not missing:
@@ -128,13 +137,19 @@ def read_records(path: Path, on_error: ErrorHandler | None = None) -> list[dict[
             checked.append(record)
             budget -= len(record['sentences'])
         if budget < 0:
-            raise ReferError(f'{path}, record {index}: there are more sentences than the size of the file allows: its records repeat one another')
+            raise ReferError(
+                f'{path}, record {index}: there are more sentences than the size of the file allows: its records '
+                'repeat one another'
+            )
     return checked
 
 
 def _check_record(record: Any) -> None:
     if isinstance(record, dict) and isinstance(record.get('ann_id'), list):
-        raise ReferError('ann_id is a list, as in gRefCOCO: expressions for several or no objects are not supported; use a set with one object a ref')
+        raise ReferError(
+            'ann_id is a list, as in gRefCOCO: expressions for several or no objects are not supported; use a set '
+            'with one object a ref'
+        )
     for key in ('ref_id', 'ann_id', 'image_id', 'category_id'):
         read_field(record, key, int)
     read_name(record, 'split')
@@ -157,7 +172,10 @@ def make_sentence(record: Any) -> Sentence:
         if is_blank(text):
             raise ReferError(f'sentence {sent_id} is empty ({key!r}); leave it out or write it anew')
         if len(text) > MAX_SENTENCE_CHARACTERS or not is_text(text):
-            raise ReferError(f'sentence {sent_id} ({key!r}) is not text of at most {MAX_SENTENCE_CHARACTERS} characters; write it anew')
+            raise ReferError(
+                f'sentence {sent_id} ({key!r}) is not text of at most {MAX_SENTENCE_CHARACTERS} characters; write it '
+                'anew'
+            )
     return Sentence(sent_id, record['sent'], record['raw'])
 
 
@@ -172,7 +190,8 @@ def _make_images(annotations: Annotations, root: Path, dataset: str) -> dict[int
 
 
 def find_images(root: Path, dataset: str, first_name: str) -> Path:
-    """The usual folder that holds the first picture; if none does, the first one that exists (a missing picture is named when opened).
+    """The usual folder that holds the first picture; if none does, the first one that exists (a missing picture is
+    named when opened).
 
     Raises:
         ReferError: none of the usual folders exists.
@@ -180,7 +199,9 @@ def find_images(root: Path, dataset: str, first_name: str) -> Path:
     folders = [root / folder for folder in (REFCLEF_FOLDERS if dataset == 'refclef' else IMAGE_FOLDERS)]
     existing = [folder for folder in folders if folder.is_dir()]
     if not existing:
-        raise ReferError(f'no image folder: looked for {", ".join(map(str, folders))}; put or link the pictures into one of them')
+        raise ReferError(
+            f'no image folder: looked for {", ".join(map(str, folders))}; put or link the pictures into one of them'
+        )
     return next((folder for folder in existing if (folder / first_name).is_file()), existing[0])
 
 

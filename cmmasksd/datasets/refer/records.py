@@ -1,4 +1,6 @@
-"""The records that readers of annotations give: refs with their sentences and segmentations, pictures, and a whole set of them."""
+"""The records that readers of annotations give: refs with their sentences and segmentations, pictures, and a whole set
+of them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from cmmasksd.datasets.refer.segmentation import Segmentation
 
 @dataclass(frozen=True)
 class Sentence:
-    """One referring expression: ``sent`` is REFER's cleaned form (what CRIS reads), ``raw`` the one typed (what LAVT reads)."""
+    """One referring expression: ``sent`` is REFER's cleaned form (what CRIS reads), ``raw`` the one typed (what LAVT
+    reads).
+    """
 
     sent_id: int
     sent: str
@@ -20,7 +24,9 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Ref:
-    """One referred object, with 1 or more expressions and its polygons (degenerate parts dropped) or RLE, in pixels of the picture."""
+    """One referred object, with 1 or more expressions and its polygons (degenerate parts dropped) or RLE, in pixels of
+    the picture.
+    """
 
     ref_id: int
     ann_id: int
@@ -74,7 +80,8 @@ class Annotations:
 
     Attributes:
         refs: all of the set, or of one split.
-        pictures: (file_name, height, width) of each picture of the set by its id, in the order in which the refs name them first.
+        pictures: (file_name, height, width) of each picture of the set by its id, in the order in which the refs name
+            them first.
         dropped: how many degenerate polygon parts an annotation of the set lost, by its id.
         counts: refs, images and sentences of each split of the set, in order of first appearance.
     """
@@ -86,12 +93,15 @@ class Annotations:
 
 
 def count_splits(refs: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int, int]]:
-    """Refs, images and sentences of each split, in order of first appearance, from (split, image id, number of sentences) of each ref."""
+    """Refs, images and sentences of each split, in order of first appearance, from (split, image id, number of
+    sentences) of each ref.
+    """
     groups: dict[str, list[tuple[int, int]]] = {}
     for split, image_id, sentences in refs:
         groups.setdefault(split, []).append((image_id, sentences))
     return {
-        split: (len(group), len({image_id for image_id, _ in group}), sum(sentences for _, sentences in group)) for split, group in groups.items()
+        split: (len(group), len({image_id for image_id, _ in group}), sum(sentences for _, sentences in group))
+        for split, group in groups.items()
     }
 
 

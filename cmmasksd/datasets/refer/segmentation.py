@@ -1,4 +1,6 @@
-"""COCO's segmentations, polygons or run-length codes (RLE): checked before any C code sees them, and made into masks."""
+"""COCO's segmentations, polygons or run-length codes (RLE): checked before any C code sees them, and made into
+masks.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from cmmasksd.datasets.refer.fields import check_image_size
 Segmentation = list[list[float]] | dict[str, Any]
 
 MAX_PARTS = 4096  # of one annotation
-MAX_OUTLINE = 2_000_000  # pixels walked along all parts of one annotation; pycocotools allocates about a hundred bytes for each
+# pixels walked along all parts of one annotation; pycocotools allocates about a hundred bytes for each
+MAX_OUTLINE = 2_000_000
 _COLLINEAR = 1e-6  # square pixels
 _MAX_DIGITS = 7  # characters of one compressed run: 35 bits
 
@@ -22,11 +25,13 @@ _MAX_DIGITS = 7  # characters of one compressed run: 35 bits
 def clean_segmentation(segmentation: Any, height: int, width: int) -> tuple[Segmentation, int]:
     """Checks one annotation's segmentation against its picture and drops the polygon parts that enclose nothing.
 
-    A part is degenerate with fewer than 6 numbers, an odd count, or all points on one line, unless pycocotools rounds that line to pixels: with or
-    without these parts it draws the same. A list of RLEs, as refclef has, is merged into one.
+    A part is degenerate with fewer than 6 numbers, an odd count, or all points on one line, unless pycocotools rounds
+    that line to pixels: with or without these parts it draws the same. A list of RLEs, as refclef has, is merged into
+    one.
 
     Args:
-        segmentation: polygons ``[[x1, y1, x2, y2, ...], ...]`` in pixels, an RLE ``{size: [height, width], counts: list or str}``, or a list of RLEs.
+        segmentation: polygons ``[[x1, y1, x2, y2, ...], ...]`` in pixels, an RLE ``{size: [height, width], counts: list
+            or str}``, or a list of RLEs.
         height: of the picture, in pixels.
         width: of the picture, in pixels.
 
@@ -34,8 +39,8 @@ def clean_segmentation(segmentation: Any, height: int, width: int) -> tuple[Segm
         The segmentation as polygons or one RLE, and the number of parts dropped.
 
     Raises:
-        ReferError: anything that is neither, NaN or infinite coordinates, an outline far outside the picture, an RLE of another size or with runs
-            that do not fill it, nothing left after dropping.
+        ReferError: anything that is neither, NaN or infinite coordinates, an outline far outside the picture, an RLE of
+            another size or with runs that do not fill it, nothing left after dropping.
     """
     if isinstance(segmentation, dict):
         return _check_rle(segmentation, height, width), 0
@@ -50,7 +55,11 @@ def clean_segmentation(segmentation: Any, height: int, width: int) -> tuple[Segm
     outline = sum(_outline(points) for points in corners)
     if outline > MAX_OUTLINE:
         raise ReferError(f'its segmentation has an outline of {int(outline)} pixels, more than {MAX_OUTLINE}')
-    kept = [part for part, points in zip(segmentation, corners) if _encloses_pixels(points) or _is_drawn(points, height, width)]
+    kept = [
+        part
+        for part, points in zip(segmentation, corners)
+        if _encloses_pixels(points) or _is_drawn(points, height, width)
+    ]
     if not kept:
         raise ReferError('none of its polygon parts encloses anything; redraw the object or leave it out')
     return kept, len(segmentation) - len(kept)
@@ -78,14 +87,21 @@ def decode_mask(segmentation: Segmentation, height: int, width: int, name: str =
 
 
 def encode_mask(cleaned: Segmentation, height: int, width: int) -> dict[str, Any]:
-    """The mask of a segmentation from ``clean_segmentation`` as compressed RLE, which is far quicker to make than its pixels.
+    """The mask of a segmentation from ``clean_segmentation`` as compressed RLE, which is far quicker to make than its
+    pixels.
 
     Raises:
         ReferError: a mask without any pixel.
     """
-    code = _to_coco(cleaned) if isinstance(cleaned, dict) else coco_mask.merge(coco_mask.frPyObjects(cleaned, height, width))
+    code = (
+        _to_coco(cleaned)
+        if isinstance(cleaned, dict)
+        else coco_mask.merge(coco_mask.frPyObjects(cleaned, height, width))
+    )
     if not coco_mask.area(code):
-        raise ReferError(f'its mask covers no pixel of the {height} x {width} picture; redraw the object or leave it out')
+        raise ReferError(
+            f'its mask covers no pixel of the {height} x {width} picture; redraw the object or leave it out'
+        )
     return code
 
 
@@ -95,7 +111,9 @@ def _to_coco(rle: dict[str, Any]) -> dict[str, Any]:
 
 
 def _corners(part: Any, height: int, width: int) -> NDArray[Any]:
-    """One polygon part [x1, y1, ...] as points (n, 2), none where they are too few or odd; raises ReferError if it cannot be of this picture."""
+    """One polygon part [x1, y1, ...] as points (n, 2), none where they are too few or odd; raises ReferError if it
+    cannot be of this picture.
+    """
     numbers = _numbers(part, 'iuf', 'polygon')
     if not np.isfinite(numbers).all():
         raise ReferError('a polygon has NaN or infinite coordinates')
@@ -104,7 +122,10 @@ def _corners(part: Any, height: int, width: int) -> NDArray[Any]:
     points = numbers.reshape(-1, 2)
     size = np.array([width, height])
     if (points < -size).any() or (points > 2 * size).any():
-        raise ReferError(f'a polygon reaches far outside the picture of {height} x {width} pixels (height x width): scaled or swapped coordinates?')
+        raise ReferError(
+            f'a polygon reaches far outside the picture of {height} x {width} pixels (height x width): scaled or '
+            'swapped coordinates?'
+        )
     return points
 
 
@@ -128,7 +149,9 @@ def _is_drawn(points: NDArray[Any], height: int, width: int) -> bool:
 
 
 def _check_rle(rle: Any, height: int, width: int) -> dict[str, Any]:
-    """An RLE {size, counts} whose runs fill the picture exactly; pycocotools trusts them and would write outside its buffer."""
+    """An RLE {size, counts} whose runs fill the picture exactly; pycocotools trusts them and would write outside its
+    buffer.
+    """
     if not isinstance(rle, dict) or not {'size', 'counts'} <= rle.keys():
         raise ReferError('its segmentation is not an RLE with size and counts')
     size, counts = rle['size'], rle['counts']
@@ -136,7 +159,9 @@ def _check_rle(rle: Any, height: int, width: int) -> dict[str, Any]:
         raise ReferError('the size of its RLE is not [height, width]')
     if size != [height, width]:
         raise ReferError(f'its RLE has size {size}, but its picture [{height}, {width}] (height, width)')
-    runs = _compressed_runs(counts) if isinstance(counts, (str, bytes)) else _numbers(counts, 'iu', 'RLE').astype(np.int64)
+    runs = (
+        _compressed_runs(counts) if isinstance(counts, (str, bytes)) else _numbers(counts, 'iu', 'RLE').astype(np.int64)
+    )
     pixels = height * width
     if (runs < 0).any() or (runs > pixels).any() or runs.sum() != pixels:
         raise ReferError(f'the runs of its RLE do not add up to the {pixels} pixels of its picture')
@@ -146,7 +171,9 @@ def _check_rle(rle: Any, height: int, width: int) -> dict[str, Any]:
 
 
 def _without_empty_runs(runs: NDArray[np.int64]) -> list[int]:
-    """The same pixels in runs of which the first alone may be empty; when it merges others, pycocotools writes beyond its buffer."""
+    """The same pixels in runs of which the first alone may be empty; when it merges others, pycocotools writes beyond
+    its buffer.
+    """
     filled = np.flatnonzero(runs)
     values = filled % 2
     changes = np.flatnonzero(np.diff(values, prepend=-1))
@@ -156,8 +183,8 @@ def _without_empty_runs(runs: NDArray[np.int64]) -> list[int]:
 def _compressed_runs(text: str | bytes) -> NDArray[np.int64]:
     """Run lengths of COCO's compressed counts.
 
-    Each character holds 5 bits, low ones first, and a flag that more follow; the highest bit is the sign. From the fourth number on, the
-    difference to the number two places before is stored.
+    Each character holds 5 bits, low ones first, and a flag that more follow; the highest bit is the sign. From the
+    fourth number on, the difference to the number two places before is stored.
     """
     characters = text.encode('ascii', errors='replace') if isinstance(text, str) else text
     digits = np.frombuffer(characters, np.uint8).astype(np.int64) - 48
@@ -177,7 +204,9 @@ def _compressed_runs(text: str | bytes) -> NDArray[np.int64]:
 
 
 def _numbers(values: Any, kinds: str, what: str) -> NDArray[Any]:
-    """A flat list of JSON's numbers as an array; raises ReferError for strings, nested lists and numbers beyond 64 bits."""
+    """A flat list of JSON's numbers as an array; raises ReferError for strings, nested lists and numbers beyond 64
+    bits.
+    """
     if not isinstance(values, list):
         raise ReferError(f'a {what} of its segmentation is not a list of numbers')
     try:

@@ -1,4 +1,6 @@
-"""The hidden folder in which a set is drawn before it is published, and the removal of those that killed processes left."""
+"""The hidden folder in which a set is drawn before it is published, and the removal of those that killed processes
+left.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def draft_folder(root: Path) -> Iterator[Path]:
 
 @contextmanager
 def _in_use(root: Path) -> Iterator[None]:
-    """Every process that draws shares a lock on ``root``, which ends with it; who gets it alone knows that all drafts there are left over."""
+    """Every process that draws shares a lock on ``root``, which ends with it; who gets it alone knows that all drafts
+    there are left over.
+    """
     folder = os.open(root, os.O_RDONLY)
     try:
         if fcntl and _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):

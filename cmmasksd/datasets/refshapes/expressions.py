@@ -1,8 +1,8 @@
 """The meaning of RefShapes' expressions: of which thing in view is each one true?
 
-An expression's truth of a thing has three values. MAYBE stands for all that two honest viewers could judge differently: a thing too
-hidden to tell its kind, a lead too small to call one thing the leftmost. An expression refers to a thing only if it is true of that one and
-false of every other; a single MAYBE spoils it.
+An expression's truth of a thing has three values. MAYBE stands for all that two honest viewers could judge differently:
+a thing too hidden to tell its kind, a lead too small to call one thing the leftmost. An expression refers to a thing
+only if it is true of that one and false of every other; a single MAYBE spoils it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class Expression(Protocol):
 
 
 def resolve(expression: Expression, view: View) -> int | None:
-    """The number of the one thing in view that the expression refers to; ``None`` where there is none, more than one, or a doubt."""
+    """The number of the one thing in view that the expression refers to; ``None`` where there is none, more than one,
+    or a doubt.
+    """
     truths = [expression.truth(thing, view) for thing in view.things]
     certain = truths.count(Truth.YES) == 1 and Truth.MAYBE not in truths
     return truths.index(Truth.YES) if certain else None
@@ -67,7 +69,9 @@ class Description:
 
 @dataclass(frozen=True)
 class Extreme:
-    """An expression by the place among its like: the ``direction``-most of the things described, in that half of the picture."""
+    """An expression by the place among its like: the ``direction``-most of the things described, in that half of the
+    picture.
+    """
 
     described: Description
     direction: str
@@ -75,10 +79,17 @@ class Extreme:
     def truth(self, thing: Thing, view: View) -> Truth:
         rivals = [other for other in view.things if other is not thing and self.described.truth(other, view)]
         in_half = Truth.YES if _lies_in_half(thing, view, self.direction) is Truth.YES else Truth.MAYBE
-        return min(self.described.truth(thing, view), in_half, *(self._leads(thing, rival, view) for rival in rivals), Truth.YES)
+        return min(
+            self.described.truth(thing, view),
+            in_half,
+            *(self._leads(thing, rival, view) for rival in rivals),
+            Truth.YES,
+        )
 
     def _leads(self, thing: Thing, rival: Thing, view: View) -> Truth:
-        """By its centre and by its edge too: else a large thing may reach out further than a small one whose centre leads."""
+        """By its centre and by its edge too: else a large thing may reach out further than a small one whose centre
+        leads.
+        """
         lead = _advance(thing, self.direction) - _advance(rival, self.direction)
         edge_lead = _edge(thing, self.direction) - _edge(rival, self.direction)
         least = _LEAD * min(view.height, view.width)
@@ -95,12 +106,16 @@ class Corner:
     quarter: tuple[str, str]
 
     def truth(self, thing: Thing, view: View) -> Truth:
-        return min(self.described.truth(thing, view), *(_lies_in_half(thing, view, direction) for direction in self.quarter))
+        return min(
+            self.described.truth(thing, view), *(_lies_in_half(thing, view, direction) for direction in self.quarter)
+        )
 
 
 @dataclass(frozen=True)
 class Relation:
-    """An expression by the ``direction`` in which the thing described lies from an anchor that its description alone singles out."""
+    """An expression by the ``direction`` in which the thing described lies from an anchor that its description alone
+    singles out.
+    """
 
     described: Description
     direction: str
@@ -113,7 +128,9 @@ class Relation:
         return min(self.described.truth(thing, view), self._lies_beyond(thing, view.things[number], view))
 
     def _lies_beyond(self, thing: Thing, anchor: Thing, view: View) -> Truth:
-        """YES where the offset of the centres is plain and points mainly this way; NO where it does not point this way at all."""
+        """YES where the offset of the centres is plain and points mainly this way; NO where it does not point this way
+        at all.
+        """
         along = _advance(thing, self.direction) - _advance(anchor, self.direction)
         if along <= 0:
             return Truth.NO

@@ -12,7 +12,9 @@ _TEXTURE_PERIOD = 0.09  # of stripes and dots, a share of the picture's shorter 
 
 
 def paint(scene: Scene, view: View, rng: np.random.Generator) -> np.ndarray:
-    """Paints a scene: (height, width, 3) uint8 RGB. ``rng`` draws what no expression speaks of: ground, shades, the turn of the stripes."""
+    """Paints a scene: (height, width, 3) uint8 RGB. ``rng`` draws what no expression speaks of: ground, shades, the
+    turn of the stripes.
+    """
     ground = _paint_ground(scene.height, scene.width, rng)
     picture = ground * (1 - view.coverage.sum(axis=0))[..., None]
     for shape, cover in zip(scene.shapes, view.coverage):
@@ -25,7 +27,7 @@ def _paint_ground(height: int, width: int, rng: np.random.Generator) -> np.ndarr
     """A linear gradient between two greys with a faint tint, and soft blotches: (height, width, 3) float."""
     ends = rng.uniform(60, 215, (2, 1)) + rng.uniform(-12, 12, (2, 3))
     turn = rng.uniform(0, 2 * np.pi)
-    rows, columns = np.mgrid[-0.5:0.5:height * 1j, -0.5:0.5:width * 1j]
+    rows, columns = np.mgrid[-0.5 : 0.5 : height * 1j, -0.5 : 0.5 : width * 1j]
     ramp = 0.5 + 0.7 * (np.cos(turn) * columns + np.sin(turn) * rows)[..., None]
     coarse = rng.normal(0, rng.uniform(2, 12), (7, 7)).astype(np.float32)
     blotches = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)[..., None]
@@ -39,7 +41,7 @@ def _paint_shape(shape: Shape, scene: Scene, rng: np.random.Generator) -> np.nda
         return colour
     period = _TEXTURE_PERIOD * min(scene.height, scene.width)
     turn = rng.uniform(0, 2 * np.pi)
-    rows, columns = np.mgrid[:scene.height, :scene.width] * (2 * np.pi / period)
+    rows, columns = np.mgrid[: scene.height, : scene.width] * (2 * np.pi / period)
     along = np.cos(turn) * columns + np.sin(turn) * rows
     across = np.cos(turn) * rows - np.sin(turn) * columns
     if shape.texture == 'striped':

@@ -35,7 +35,9 @@ def make_picture(index: int, parameters: Record, folder: Path) -> Record:
     return describe_picture(path.name, split, scene, view, spoken, rng)
 
 
-def _draw_content(height: int, width: int, split: str, rng: np.random.Generator) -> tuple[Scene, View, dict[int, list[str]]]:
+def _draw_content(
+    height: int, width: int, split: str, rng: np.random.Generator
+) -> tuple[Scene, View, dict[int, list[str]]]:
     """Draws scenes until there is one that at least two refs of the split can be made of."""
     for _ in range(_SCENE_TRIES):
         scene = draw_scene(rng, height, width)
@@ -49,7 +51,9 @@ def _draw_content(height: int, width: int, split: str, rng: np.random.Generator)
 
 
 def _speak_of_several(view: View, split: str, rng: np.random.Generator) -> dict[int, list[str]]:
-    """Sentences about two to four of the things in clear view, by the thing's number: about fewer where there is no more to say."""
+    """Sentences about two to four of the things in clear view, by the thing's number: about fewer where there is no
+    more to say.
+    """
     wanted = rng.integers(2, 5)
     spoken: dict[int, list[str]] = {}
     for number in rng.permutation(len(view.things)).tolist():
@@ -62,6 +66,8 @@ def _speak_of_several(view: View, split: str, rng: np.random.Generator) -> dict[
 
 
 def picture_name(index: int, parameters: Record) -> str:
-    """Names carry a digest of all that pictures depend on, so that two sets in one image folder never take each other's pictures."""
+    """Names carry a digest of all that pictures depend on, so that two sets in one image folder never take each
+    other's pictures.
+    """
     content = json.dumps({name: value for name, value in parameters.items() if name != 'num_images'}, sort_keys=True)
     return f'refshapes_{hashlib.sha256(content.encode()).hexdigest()[:8]}_{index:09d}.jpg'

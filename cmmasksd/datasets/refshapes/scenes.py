@@ -9,16 +9,22 @@ import numpy as np
 
 KINDS = ('circle', 'square', 'triangle', 'star')
 COLOURS = {
-    'red': (215, 25, 45), 'orange': (250, 135, 15), 'yellow': (245, 225, 40),
-    'green': (25, 160, 65), 'blue': (30, 85, 225), 'purple': (140, 45, 185),
+    'red': (215, 25, 45),
+    'orange': (250, 135, 15),
+    'yellow': (245, 225, 40),
+    'green': (25, 160, 65),
+    'blue': (30, 85, 225),
+    'purple': (140, 45, 185),
 }  # name -> RGB
-SIZES = {'small': (0.16, 0.18), 'large': (0.25, 0.28)}  # name -> range of the radius, a share of the picture's shorter side
+# name -> range of the radius, a share of the picture's shorter side
+SIZES = {'small': (0.16, 0.18), 'large': (0.25, 0.28)}
 TEXTURES = ('solid', 'striped', 'dotted')
 
 MIN_SHAPES, MAX_SHAPES = 3, 4
 _TEXTURED_SCENES = 0.25  # share of scenes whose shapes differ in texture; in the others all are solid
 _PLACING_TRIES = 80
-_CLOSEST = (0.55, 1.05)  # range of a scene's least distance between two centres, in sums of the radii: below about 1.2 shapes may overlap
+# range of a scene's least distance between two centres, in sums of the radii: below about 1.2 shapes may overlap
+_CLOSEST = (0.55, 1.05)
 _APART = 1.1  # the same for two shapes of one colour, whose border would be hard to see
 _TILT = {'circle': 0.0, 'square': 12.0, 'triangle': 12.0, 'star': 36.0}  # largest rotation, degrees
 
@@ -31,7 +37,9 @@ def _ring(angles: np.ndarray, radius: float | np.ndarray) -> np.ndarray:
 
 @functools.cache
 def unit_outline(kind: str) -> np.ndarray:
-    """Outline (P, 2) of (x, y) of an upright shape of radius 1 about the origin; the radii make the areas of the kinds alike."""
+    """Outline (P, 2) of (x, y) of an upright shape of radius 1 about the origin; the radii make the areas of the kinds
+    alike.
+    """
     if kind == 'circle':
         return _ring(np.arange(0, 360, 7.5), 1.0)
     if kind == 'square':
@@ -72,13 +80,18 @@ class Scene:
 
 
 def _draw_looks(rng: np.random.Generator) -> list[tuple[str, str, str, str]]:
-    """Kind, colour, size and texture of every shape. A scene has few kinds and colours, so that one word is often not enough."""
+    """Kind, colour, size and texture of every shape. A scene has few kinds and colours, so that one word is often not
+    enough.
+    """
     count = int(rng.integers(MIN_SHAPES, MAX_SHAPES + 1))
     kinds = rng.choice(KINDS, size=rng.integers(2, 4), replace=False)
     colours = rng.choice(list(COLOURS), size=rng.integers(3, 5), replace=False)
     textures = TEXTURES if rng.random() < _TEXTURED_SCENES else TEXTURES[:1]
     sizes = ('small', 'small', 'large')  # two large shapes fill a picture
-    return [(str(rng.choice(kinds)), str(rng.choice(colours)), str(rng.choice(sizes)), str(rng.choice(textures))) for _ in range(count)]
+    return [
+        (str(rng.choice(kinds)), str(rng.choice(colours)), str(rng.choice(sizes)), str(rng.choice(textures)))
+        for _ in range(count)
+    ]
 
 
 def draw_scene(rng: np.random.Generator, height: int, width: int) -> Scene | None:

@@ -8,7 +8,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cmmasksd.datasets.refshapes.expressions import DIRECTIONS, Corner, Description, Expression, Extreme, Relation, resolve
+from cmmasksd.datasets.refshapes.expressions import (
+    DIRECTIONS,
+    Corner,
+    Description,
+    Expression,
+    Extreme,
+    Relation,
+    resolve,
+)
 from cmmasksd.datasets.refshapes.viewing import Thing, View
 
 KINDS_OF_SPLIT = {
@@ -40,7 +48,9 @@ _RELATIONS = {
 
 
 def speak(number: int, view: View, split: str, rng: np.random.Generator) -> list[str]:
-    """Draws one to four different sentences of the split's kinds that refer to ``view.things[number]``; none where none was found."""
+    """Draws one to four different sentences of the split's kinds that refer to ``view.things[number]``; none where
+    none was found.
+    """
     chances = KINDS_OF_SPLIT[split]
     wanted = 1 + _draw(_SENTENCES_OF_REF, rng)
     sentences: dict[str, None] = {}  # a set that keeps its order
@@ -66,12 +76,16 @@ def _find(kind: str, number: int, view: View, rng: np.random.Generator) -> Expre
 
 
 def _describe(thing: Thing, view: View, rng: np.random.Generator, chances: tuple[float, ...]) -> Description:
-    """Says k of the thing's attributes with the k-th of ``chances``, k = 0, 1, ...; the texture only where textures differ."""
+    """Says k of the thing's attributes with the k-th of ``chances``, k = 0, 1, ...; the texture only where textures
+    differ.
+    """
     textures_differ = len({other.texture for other in view.things}) > 1
-    weights = _ATTRIBUTES if textures_differ else {name: weight for name, weight in _ATTRIBUTES.items() if name != 'texture'}
+    weights = (
+        _ATTRIBUTES if textures_differ else {name: weight for name, weight in _ATTRIBUTES.items() if name != 'texture'}
+    )
     # The first k of this order are a weighted draw without replacement (Efraimidis and Spirakis, 2006).
     order = sorted(weights, key=lambda name: rng.random() ** (1 / weights[name]), reverse=True)
-    return Description(**{name: getattr(thing, name) for name in order[:_draw(chances, rng)]})
+    return Description(**{name: getattr(thing, name) for name in order[: _draw(chances, rng)]})
 
 
 def _propose_description(thing: Thing, view: View, rng: np.random.Generator) -> Description:

@@ -19,12 +19,14 @@ def draw_labels(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """Draws which shape is seen where.
 
     Returns:
-        (4 height, 4 width) uint8, 0 for the background, k + 1 for ``scene.shapes[k]``; and (K,) float, the visible share of each shape.
+        (4 height, 4 width) uint8, 0 for the background, k + 1 for ``scene.shapes[k]``; and (K,) float, the visible
+        share of each shape.
     """
     labels = np.zeros((scene.height * SUPERSAMPLING, scene.width * SUPERSAMPLING), np.uint8)
     whole = []
     for number, shape in enumerate(scene.shapes, start=1):
-        # cv2.fillPoly takes pixels by their middles and paints those that the border touches too: half a pixel all round.
+        # cv2.fillPoly takes pixels by their middles and paints those that the border touches too: half a pixel all
+        # round.
         corners = _inset(shape.outline * SUPERSAMPLING, 0.5) - 0.5
         cv2.fillPoly(labels, [np.round(corners * 2**_SHIFT).astype(np.int32)], number, shift=_SHIFT)
         whole.append(np.count_nonzero(labels == number))
@@ -94,9 +96,15 @@ def look(scene: Scene) -> View | None:
     if (shares < LEAST_SHARE).any():
         return None
     size = (scene.width, scene.height)
-    coverage = np.stack([cv2.resize((labels == number).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-                         for number in range(1, len(scene.shapes) + 1)])
-    things = tuple(_see(shape, cover >= 0.5, float(share)) for shape, cover, share in zip(scene.shapes, coverage, shares))
+    coverage = np.stack(
+        [
+            cv2.resize((labels == number).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            for number in range(1, len(scene.shapes) + 1)
+        ]
+    )
+    things = tuple(
+        _see(shape, cover >= 0.5, float(share)) for shape, cover, share in zip(scene.shapes, coverage, shares)
+    )
     return View(scene.height, scene.width, things, labels, coverage)
 
 

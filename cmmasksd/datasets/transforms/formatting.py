@@ -15,12 +15,16 @@ from cmmasksd.registry import TRANSFORMS
 class PackReferringInputs(BaseTransform):
     """Packs a sample of one image and K expressions.
 
-    The result is ``dict(inputs, data_samples)``: ``inputs`` (3, H, W) uint8 RGB; ``data_samples`` a ``SegDataSample`` with
+    The result is ``dict(inputs, data_samples)``: ``inputs`` (3, H, W) uint8 RGB; ``data_samples`` a ``SegDataSample``
+    with
 
-    * ``expressions``: ``InstanceData`` with ``texts`` (K strings), ``input_ids`` (K, L) int64, and where the sample is annotated ``masks``,
+    * ``expressions``: ``InstanceData`` with ``texts`` (K strings), ``input_ids`` (K, L) int64, and where the sample is
+    annotated ``masks``,
       ``ref_ids`` (K,) int64 and ``sent_ids`` (K,) int64. ``masks`` is (K, H, W) float32 in [0, 1], letterboxed, in
-      training, and (K, height, width) bool, at the picture's own size, in evaluation (``LetterboxResize(resize_masks=False)``);
-    * metainfo ``img_path`` and ``img_id`` where known, ``ori_shape`` (height, width), ``img_shape`` (H, W) and ``letterbox``
+      training, and (K, height, width) bool, at the picture's own size, in evaluation
+      (``LetterboxResize(resize_masks=False)``);
+    * metainfo ``img_path`` and ``img_id`` where known, ``ori_shape`` (height, width), ``img_shape`` (H, W) and
+    ``letterbox``
       (:class:`cmmasksd.structures.Letterbox`).
 
     A picture without annotation comes with ``texts`` alone, past SelectSentences and LoadReferringMasks.

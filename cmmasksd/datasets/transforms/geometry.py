@@ -12,7 +12,9 @@ from cmmasksd.registry import TRANSFORMS
 from cmmasksd.structures import Letterbox
 
 BORDER = (123, 117, 104)
-"""CLIP's mean in 0..255, rounded: RGB of the letterbox's border, as in CRIS; zero after normalisation but for the rounding."""
+"""CLIP's mean in 0..255, rounded: RGB of the letterbox's border, as in CRIS; zero after normalisation but for the
+rounding.
+"""
 
 SIDE = re.compile(
     r"""\b(?P<before>(?:top|bottom|upper|lower|far|front|back)?)
@@ -36,15 +38,17 @@ def _swap_side(match: re.Match[str]) -> str:
 def swap_sides(sentence: str) -> str:
     """Swaps left and right in an expression, as its mirrored picture demands.
 
-    Whole words only ("bright", "leftover" and "upright" stay), with the endings and beginnings that people put to them ("leftmost", "left-hand",
-    "bottomleft") and the short forms in RefCOCO ("lft", "rt"; "lt" stays, it mostly means light). Upper and lower case are kept.
+    Whole words only ("bright", "leftover" and "upright" stay), with the endings and beginnings that people put to them
+    ("leftmost", "left-hand", "bottomleft") and the short forms in RefCOCO ("lft", "rt"; "lt" stays, it mostly means
+    light). Upper and lower case are kept.
     """
     return SIDE.sub(_swap_side, sentence)
 
 
 @TRANSFORMS.register_module()
 class FlipWithSentence(BaseTransform):
-    """Mirrors the picture and its masks left to right, and swaps left and right in the sentences. Comes before the letterbox and the tokens.
+    """Mirrors the picture and its masks left to right, and swaps left and right in the sentences. Comes before the
+    letterbox and the tokens.
 
     Args:
         prob: probability, drawn from ``results['rng']``.
@@ -76,8 +80,9 @@ class FlipWithSentence(BaseTransform):
 class LetterboxResize(BaseTransform):
     """Scales the picture into the network's input, centred, its aspect ratio kept; the border is CLIP's mean.
 
-    Cubic interpolation for the picture and linear for masks, as in CRIS, but in whole pixels (:class:`cmmasksd.structures.Letterbox`), so that it
-    inverts exactly. ``img`` becomes (H, W, 3) uint8, ``masks`` (R, H, W) float32 in [0, 1].
+    Cubic interpolation for the picture and linear for masks, as in CRIS, but in whole pixels
+    (:class:`cmmasksd.structures.Letterbox`), so that it inverts exactly. ``img`` becomes (H, W, 3) uint8, ``masks`` (R,
+    H, W) float32 in [0, 1].
 
     Args:
         size: (H, W) of the network's input.
@@ -102,7 +107,9 @@ class LetterboxResize(BaseTransform):
 
     @staticmethod
     def _place_picture(picture: np.ndarray, letterbox: Letterbox) -> np.ndarray:
-        """(H, W, 3), a view of contiguous planes (3, H, W): what the model takes, so that packing need not copy it again."""
+        """(H, W, 3), a view of contiguous planes (3, H, W): what the model takes, so that packing need not copy it
+        again.
+        """
         planes = np.empty((3, *letterbox.size), np.uint8)
         for plane, value in zip(planes, BORDER):
             _fill_border(plane, letterbox, value)

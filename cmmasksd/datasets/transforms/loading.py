@@ -28,8 +28,9 @@ def name_record(results: dict) -> str:
 def is_cut_jpeg(data: bytes) -> bool:
     """Whether a JPEG lacks its end-of-image marker after the start of the scan.
 
-    OpenCV before 5 fills what is missing of a baseline JPEG with grey and says nothing. The header's segments are stepped over, since a thumbnail
-    in them has an end marker of its own; bytes after the end marker are allowed, as some cameras append data.
+    OpenCV before 5 fills what is missing of a baseline JPEG with grey and says nothing. The header's segments are
+    stepped over, since a thumbnail in them has an end marker of its own; bytes after the end marker are allowed, as
+    some cameras append data.
     """
     position = len(JPEG_START)
     while position + 4 <= len(data) and data[position] == 0xFF:
@@ -46,9 +47,9 @@ def is_cut_jpeg(data: bytes) -> bool:
 class LoadReferringImage(BaseTransform):
     """Reads the picture: ``results['img']`` becomes (height, width, 3) uint8 RGB.
 
-    An ``img`` that is there already is used as it is. Else ``img_path`` is read; grey, RGBA, palette and 16-bit pictures become 8-bit RGB. EXIF
-    orientation is ignored where the record states the picture's ``height`` (annotations are in stored pixels) and honoured where it does not.
-    Sets ``height`` and ``width`` where absent.
+    An ``img`` that is there already is used as it is. Else ``img_path`` is read; grey, RGBA, palette and 16-bit
+    pictures become 8-bit RGB. EXIF orientation is ignored where the record states the picture's ``height`` (annotations
+    are in stored pixels) and honoured where it does not. Sets ``height`` and ``width`` where absent.
 
     Args:
         backend_args: storage backend of ``mmengine.fileio``; None means by the path's prefix.
@@ -56,8 +57,8 @@ class LoadReferringImage(BaseTransform):
     Raises:
         FileNotFoundError: no such file.
         OSError: it cannot be opened: a folder, no permission, no connection.
-        ValueError: truncated or no picture, or its size is not the annotated one. A JPEG damaged inside its scan that still ends as it should is no
-            error: the decoder reads on, with wrong colours from there.
+        ValueError: truncated or no picture, or its size is not the annotated one. A JPEG damaged inside its scan that
+            still ends as it should is no error: the decoder reads on, with wrong colours from there.
         TypeError: a given ``img`` is not uint8 of shape (height, width, 3).
     """
 
@@ -71,7 +72,8 @@ class LoadReferringImage(BaseTransform):
         stated = results.setdefault('height', height), results.setdefault('width', width)
         if stated != (height, width):
             raise ValueError(
-                f'{name_record(results)}: the picture is {height} x {width} pixels but its annotation says {stated[0]} x {stated[1]} '
+                f'{name_record(results)}: the picture is {height} x {width} pixels but its annotation says '
+                f'{stated[0]} x {stated[1]} '
                 '(height x width); put the picture that was annotated in its place.'
             )
         results['img'] = image
@@ -80,22 +82,38 @@ class LoadReferringImage(BaseTransform):
     @staticmethod
     def _check_given(results: dict) -> np.ndarray:
         image = results['img']
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        if (
+            not isinstance(image, np.ndarray)
+            or image.dtype != np.uint8
+            or image.ndim != 3
+            or image.shape[2] != 3
+            or not image.size
+        ):
             found = f'{image.dtype} of shape {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
-            raise TypeError(f'{name_record(results)}: a picture must be a uint8 RGB array of shape (height, width, 3), got {found}.')
+            raise TypeError(
+                f'{name_record(results)}: a picture must be a uint8 RGB array of shape (height, width, 3), got {found}.'
+            )
         return image
 
     def _read(self, results: dict) -> np.ndarray:
         try:
             data = fileio.get(results['img_path'], backend_args=self.backend_args)
         except FileNotFoundError as error:
-            raise FileNotFoundError(f'{name_record(results)}: there is no such picture; check the path, data_root and the image folder.') from error
+            raise FileNotFoundError(
+                f'{name_record(results)}: there is no such picture; check the path, data_root and the image folder.'
+            ) from error
         except OSError as error:
-            raise OSError(f'{name_record(results)}: the picture cannot be opened ({error}); give the path of a file that can be read.') from error
+            raise OSError(
+                f'{name_record(results)}: the picture cannot be opened ({error}); give the path of a file that can be '
+                'read.'
+            ) from error
         flags = COLOUR | (cv2.IMREAD_IGNORE_ORIENTATION if 'height' in results else 0)
         image = self._decode(data, flags)
         if image is None:
-            raise ValueError(f'{name_record(results)}: the file is truncated or no picture of 8 or 16 bits ({len(data)} bytes); fetch it again.')
+            raise ValueError(
+                f'{name_record(results)}: the file is truncated or no picture of 8 or 16 bits ({len(data)} bytes); '
+                'fetch it again.'
+            )
         return image if READS_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
     @staticmethod
@@ -110,7 +128,8 @@ class LoadReferringImage(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadReferringMasks(BaseTransform):
-    """Decodes the mask of every ref once: ``results['masks']`` becomes (R, height, width) bool; ``mask_index`` (K,) says which belongs to a sentence.
+    """Decodes the mask of every ref once: ``results['masks']`` becomes (R, height, width) bool; ``mask_index`` (K,)
+    says which belongs to a sentence.
 
     Raises:
         ReferError: a malformed segmentation, or a mask without any pixel; names the picture and the ref.
@@ -122,7 +141,8 @@ class LoadReferringMasks(BaseTransform):
         masks = np.empty((len(results['refs']), height, width), dtype=bool)
         for mask, ref in zip(masks, results['refs'], strict=True):
             name = f'{results["img_path"]}: ref {ref["ref_id"]} (annotation {ref["ann_id"]})'
-            decoded = decode_mask(ref['segmentation'], height, width, name)  # column by column, as COCO's run lengths go
+            # column by column, as COCO's run lengths go
+            decoded = decode_mask(ref['segmentation'], height, width, name)
             cv2.transpose(decoded.T.view(np.uint8), mask.view(np.uint8))
         results['masks'] = masks
         return results

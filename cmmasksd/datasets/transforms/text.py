@@ -22,7 +22,9 @@ CLIP_CONTEXT_LENGTH = 77
 
 @cache
 def clip_tokenizer() -> SimpleTokenizer:
-    """CLIP's byte-pair tokenizer. Imported at first use: open_clip takes seconds to import, and readers of this package need not pay them."""
+    """CLIP's byte-pair tokenizer. Imported at first use: open_clip takes seconds to import, and readers of this
+    package need not pay them.
+    """
     from open_clip.tokenizer import SimpleTokenizer
 
     return SimpleTokenizer()
@@ -36,12 +38,16 @@ def _encode(text: str) -> tuple[int, ...]:
 @cache
 def _say_that_sentences_are_cut(token_length: int) -> None:
     """Runs once per process and length, being cached."""
-    message = f'An expression has more than {token_length} tokens and is cut to them (EOT kept, as CLIP cuts); this is said once.'
+    message = (
+        f'An expression has more than {token_length} tokens and is cut to them (EOT kept, as CLIP cuts); '
+        'this is said once.'
+    )
     print_log(message, logger='current', level=logging.WARNING)
 
 
 def tokenize(text: str, token_length: int) -> np.ndarray:
-    """CLIP's tokens of an expression: SOT, word tokens, EOT, then zeros; a longer one is cut and keeps EOT in the last slot, as in CRIS.
+    """CLIP's tokens of an expression: SOT, word tokens, EOT, then zeros; a longer one is cut and keeps EOT in the last
+    slot, as in CRIS.
 
     Args:
         text: the expression; CLIP cleans it and makes it lower-case.
@@ -72,11 +78,12 @@ def tokenize(text: str, token_length: int) -> np.ndarray:
 class SelectSentences(BaseTransform):
     """Chooses the sentences of the refs: K expressions.
 
-    Sets ``texts`` (K strings), ``ref_ids`` and ``sent_ids`` (K,) int64, and ``mask_index`` (K,) int64: the position in ``refs`` of the expression's
-    ref, and so of its mask. Expressions are in the order of the refs.
+    Sets ``texts`` (K strings), ``ref_ids`` and ``sent_ids`` (K,) int64, and ``mask_index`` (K,) int64: the position in
+    ``refs`` of the expression's ref, and so of its mask. Expressions are in the order of the refs.
 
     Args:
-        mode: ``random``: one per ref, drawn from ``results['rng']``; ``all``; ``first``: one per ref, its first (how CRIS scores val in training).
+        mode: ``random``: one per ref, drawn from ``results['rng']``; ``all``; ``first``: one per ref, its first (how
+            CRIS scores val in training).
 
     Raises:
         ValueError: unknown mode, or a ref without sentences.
@@ -89,7 +96,9 @@ class SelectSentences(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Adds ``texts``, ``ref_ids``, ``sent_ids`` and ``mask_index``."""
-        chosen = [(index, ref, number) for index, ref in enumerate(results['refs']) for number in self._choose(ref, results)]
+        chosen = [
+            (index, ref, number) for index, ref in enumerate(results['refs']) for number in self._choose(ref, results)
+        ]
         results['texts'] = [ref['sentences'][number] for _, ref, number in chosen]
         results['ref_ids'] = np.array([ref['ref_id'] for _, ref, _ in chosen], dtype=np.int64)
         results['sent_ids'] = np.array([ref['sent_ids'][number] for _, ref, number in chosen], dtype=np.int64)

@@ -17,9 +17,11 @@ class FileWriteError(OSError):
 
 
 class AtomicLocalBackend(LocalBackend):
-    """mmengine's backend of local files, but a file is written under another name, flushed to the disk, and then renamed.
+    """mmengine's backend of local files, but a file is written under another name, flushed to the disk, and then
+    renamed.
 
-    Killed at any moment, or with a full disk, it leaves the file of before; registered with mmengine's file I/O as ``cmmasksd.atomic``.
+    Killed at any moment, or with a full disk, it leaves the file of before; registered with mmengine's file I/O as
+    ``cmmasksd.atomic``.
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
@@ -50,7 +52,8 @@ def _explain(path: Path, part: Path, size: int, error: OSError) -> str:
     if part.is_file():
         part.unlink()
     return (
-        f'{path} could not be written: {error.strerror or error} ({size:,} bytes to write, {free:,} free in its folder). '
+        f'{path} could not be written: {error.strerror or error} ({size:,} bytes to write, {free:,} free in its '
+        'folder). '
         'What was saved before is intact: make room and go on with --resume'
     )
 

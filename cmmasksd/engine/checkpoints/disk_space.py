@@ -44,15 +44,17 @@ def check_work_dir(folder: str | Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         reason = error.strerror or str(error)
-        message = f'nothing can be written in the work dir {folder} ({reason}): give another one by --work-dir, or mend this one'
+        mend = 'give another one by --work-dir, or mend this one'
+        message = f'nothing can be written in the work dir {folder} ({reason}): {mend}'
         raise WorkDirError(error.errno, message) from error
 
 
 def check_free_space(hook: CheckpointHook, runner: Runner) -> None:
     """Compares what is free in the hook's folder with the checkpoints that the run will keep there at once.
 
-    These are ``max_keep_ckpts`` checkpoints (all that are to come, where it is -1), the best ones, and one more that is written before an old one is
-    dropped. Files that an earlier part of the run left there count as written. Warns where some will not fit.
+    These are ``max_keep_ckpts`` checkpoints (all that are to come, where it is -1), the best ones, and one more that is
+    written before an old one is dropped. Files that an earlier part of the run left there count as written. Warns where
+    some will not fit.
 
     Raises:
         NotEnoughSpaceError: not even the next one fits.
@@ -87,11 +89,17 @@ def state_bytes(runner: Runner) -> int:
 
 
 def optimizer_bytes(optimizer: Optimizer) -> int:
-    """The same for one optimiser, before its first step too; one parameter of each group shows what an element costs."""
+    """The same for one optimiser, before its first step too; one parameter of each group shows what an element
+    costs.
+    """
     total = 0
     for group in optimizer.param_groups:
         first = group['params'][0]
-        shape, state = (first.shape, optimizer.state[first]) if first in optimizer.state else ((PROBED,), _state_after_a_step(optimizer, group))
+        shape, state = (
+            (first.shape, optimizer.state[first])
+            if first in optimizer.state
+            else ((PROBED,), _state_after_a_step(optimizer, group))
+        )
         tensors = sum(_bytes(value) for value in state.values() if torch.is_tensor(value) and value.shape == shape)
         total += tensors * sum(parameter.numel() for parameter in group['params']) // math.prod(shape)
     return total

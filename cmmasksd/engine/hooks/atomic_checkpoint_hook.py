@@ -17,10 +17,12 @@ from cmmasksd.registry import HOOKS
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """mmengine's ``CheckpointHook``, but a file appears whole or not at all, and an old one is dropped only when its successor is there.
+    """mmengine's ``CheckpointHook``, but a file appears whole or not at all, and an old one is dropped only when its
+    successor is there.
 
-    Killed at any moment, a run leaves a ``last_checkpoint`` that names a complete file, and a complete best checkpoint once there was one. Before
-    the first step the free space is compared with what the run will write. Folders of remote storage are left to mmengine.
+    Killed at any moment, a run leaves a ``last_checkpoint`` that names a complete file, and a complete best checkpoint
+    once there was one. Before the first step the free space is compared with what the run will write. Folders of remote
+    storage are left to mmengine.
 
     Raises:
         NotEnoughSpaceError: before the first step, where not even one checkpoint fits.
@@ -34,7 +36,8 @@ class AtomicCheckpointHook(CheckpointHook):
         if not isinstance(self.file_backend, LocalBackend):
             return
         self.file_backend, self.backend_args = AtomicLocalBackend(), dict(backend=BACKEND)
-        self.last_ckpt = runner.message_hub.runtime_info.get('last_ckpt')  # of a resumed run: a new best is then noted in that file, as ever
+        # of a resumed run: a new best is then noted in that file, as ever
+        self.last_ckpt = runner.message_hub.runtime_info.get('last_ckpt')
         if is_main_process():
             for part in Path(self.out_dir).glob(f'*.pth{PART}'):  # what a killed run was writing
                 part.unlink()
@@ -48,7 +51,9 @@ class AtomicCheckpointHook(CheckpointHook):
         outdated = self._keep(runner, step)
         self.last_ckpt = str(Path(self.out_dir, name))
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        contents = dict(save_optimizer=self.save_optimizer, save_param_scheduler=self.save_param_scheduler, by_epoch=self.by_epoch)
+        contents = dict(
+            save_optimizer=self.save_optimizer, save_param_scheduler=self.save_param_scheduler, by_epoch=self.by_epoch
+        )
         runner.save_checkpoint(self.out_dir, name, meta=meta, backend_args=self.backend_args, **contents, **self.args)
         if is_main_process():
             self.file_backend.put_text(self.last_ckpt, Path(runner.work_dir, 'last_checkpoint'))
@@ -65,7 +70,9 @@ class AtomicCheckpointHook(CheckpointHook):
         return outdated
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
-        """mmengine drops the previous best file before it writes the next one; here it stays until the next is there."""
+        """mmengine drops the previous best file before it writes the next one; here it stays until the next is
+        there.
+        """
         if not isinstance(self.file_backend, AtomicLocalBackend):
             super()._save_best_checkpoint(runner, metrics)
             return

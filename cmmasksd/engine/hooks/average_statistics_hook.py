@@ -13,10 +13,12 @@ from cmmasksd.registry import HOOKS
 
 @HOOKS.register_module()
 class AverageStatisticsHook(Hook):
-    """Gives every process the mean of all processes' running statistics, after each training epoch and before each validation.
+    """Gives every process the mean of all processes' running statistics, after each training epoch and before each
+    validation.
 
-    On CPUs the batch norms of several processes see different pictures. mmengine's ``SyncBuffersHook`` adds in float32, where from six processes
-    on the mean of equal numbers is not always that number, so that a resumed run, which averages once more, would drift by a bit; in float64 it is.
+    On CPUs the batch norms of several processes see different pictures. mmengine's ``SyncBuffersHook`` adds in float32,
+    where from six processes on the mean of equal numbers is not always that number, so that a resumed run, which
+    averages once more, would drift by a bit; in float64 it is.
     """
 
     def after_train_epoch(self, runner: Runner) -> None:

@@ -18,7 +18,8 @@ VERBS = ('backbone.encode_image', 'neck.project', 'neck.fuse', 'decode_head.forw
 
 
 def compile_verbs(model: nn.Module, verbs: Sequence[str] = VERBS, **options: Any) -> None:
-    """Replaces methods of the model's parts by compiled ones, for static shapes; parameters and checkpoints keep their names.
+    """Replaces methods of the model's parts by compiled ones, for static shapes; parameters and checkpoints keep their
+    names.
 
     Args:
         model: a segmentor, not wrapped.
@@ -34,7 +35,10 @@ def compile_verbs(model: nn.Module, verbs: Sequence[str] = VERBS, **options: Any
             part = reduce(getattr, path, model)
             method = getattr(part, name)
         except AttributeError as error:
-            raise ValueError(f"CompileHook: {type(model).__name__} has no '{verb}'; name a part and its method, such as {VERBS[0]!r}.") from error
+            raise ValueError(
+                f"CompileHook: {type(model).__name__} has no '{verb}'; name a part and its method, such as "
+                f'{VERBS[0]!r}.'
+            ) from error
         setattr(part, name, torch.compile(method, **{'dynamic': False, **options}))
 
 
@@ -42,8 +46,9 @@ def compile_verbs(model: nn.Module, verbs: Sequence[str] = VERBS, **options: Any
 class CompileHook(Hook):
     """Compiles encoder, neck and head before a run: put ``dict(type='CompileHook')`` into ``custom_hooks``.
 
-    mmengine's own ``compile`` wraps the whole training step, whose lists of samples break the graph at every turn. Batches should be equally
-    large (``drop_last``); evaluation compiles once more, and again for every number of expressions that it meets first.
+    mmengine's own ``compile`` wraps the whole training step, whose lists of samples break the graph at every turn.
+    Batches should be equally large (``drop_last``); evaluation compiles once more, and again for every number of
+    expressions that it meets first.
 
     Args:
         verbs: see :func:`compile_verbs`, as are the options.
@@ -54,4 +59,6 @@ class CompileHook(Hook):
         self.options = options
 
     def before_run(self, runner: Runner) -> None:
-        compile_verbs(runner.model.module if is_model_wrapper(runner.model) else runner.model, self.verbs, **self.options)
+        compile_verbs(
+            runner.model.module if is_model_wrapper(runner.model) else runner.model, self.verbs, **self.options
+        )

@@ -17,9 +17,10 @@ from cmmasksd.registry import HOOKS
 class EpochSeedHook(Hook):
     """Makes an epoch's draws a function of (seed, epoch), so that a resumed run continues exactly.
 
-    Before an epoch's first batch is asked for, the training set learns (seed, epoch), from which it draws sentences per sample. When that batch
-    has come, torch's generators, from which masks and dropout are drawn, are seeded from (seed, rank, epoch): not earlier, for whether a data
-    loader draws from them at an epoch's start depends on its workers. Under an iteration-based loop a pass over the data counts as an epoch.
+    Before an epoch's first batch is asked for, the training set learns (seed, epoch), from which it draws sentences per
+    sample. When that batch has come, torch's generators, from which masks and dropout are drawn, are seeded from (seed,
+    rank, epoch): not earlier, for whether a data loader draws from them at an epoch's start depends on its workers.
+    Under an iteration-based loop a pass over the data counts as an epoch.
     """
 
     priority = 'VERY_HIGH'
@@ -33,7 +34,9 @@ class EpochSeedHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if runner.iter % len(runner.train_dataloader) == 0:
             self._seed_data(runner)
-            torch.manual_seed(int(np.random.SeedSequence((runner.seed, runner.rank, self._epoch(runner))).generate_state(1)[0]))
+            torch.manual_seed(
+                int(np.random.SeedSequence((runner.seed, runner.rank, self._epoch(runner))).generate_state(1)[0])
+            )
 
     def _seed_data(self, runner: Runner) -> None:
         for dataset in leaf_datasets(runner.train_dataloader.dataset):

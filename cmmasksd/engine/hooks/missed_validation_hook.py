@@ -14,8 +14,9 @@ VALIDATED = 'last_validated'  # in the message hub, which checkpoints hold
 class MissedValidationHook(Hook):
     """Makes up for a validation that was due when the resumed checkpoint was written and that no checkpoint knows of.
 
-    A checkpoint is written before its epoch is validated. Killed in between, mmengine would go on with the next epoch, and the best checkpoint
-    might be missed, the last epoch's above all. A validation that found no better model leaves no trace in the file and is repeated, to no effect.
+    A checkpoint is written before its epoch is validated. Killed in between, mmengine would go on with the next epoch,
+    and the best checkpoint might be missed, the last epoch's above all. A validation that found no better model leaves
+    no trace in the file and is repeated, to no effect.
     """
 
     priority = 'LOWEST'  # after the checkpoint hook knows its folder
@@ -31,7 +32,9 @@ class MissedValidationHook(Hook):
     @staticmethod
     def _is_due(runner: Runner) -> bool:
         loop = runner.train_loop
-        done, all_of_them = (loop.iter, loop.max_iters) if isinstance(loop, IterBasedTrainLoop) else (loop.epoch, loop.max_epochs)
+        done, all_of_them = (
+            (loop.iter, loop.max_iters) if isinstance(loop, IterBasedTrainLoop) else (loop.epoch, loop.max_epochs)
+        )
         if runner.message_hub.runtime_info.get(VALIDATED) == loop.iter or done < max(loop.val_begin, 1):
             return False
         return done % loop.val_interval == 0 or done == all_of_them

@@ -25,23 +25,26 @@ class NonFiniteError(FloatingPointError):
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Looks at the losses between the forward and the backward pass: stops at one that is not finite, or skips its step.
+    """Looks at the losses between the forward and the backward pass: stops at one that is not finite, or skips its
+    step.
 
-    Stopping raises on the process that met it; the launcher ends the others. Skipping (``max_skips``) is agreed upon by all processes: none runs a
-    backward pass, so that gradients, weights and the optimiser's state stay what they were, and so do the model's buffers (the running statistics
-    of batch norms, which a NaN enters in the forward pass), of which a copy is kept during each step. The log shows the loss as it was, and a
-    skipped iteration counts in the schedules. A checkpoint with a weight or statistic that is not finite is never written.
+    Stopping raises on the process that met it; the launcher ends the others. Skipping (``max_skips``) is agreed upon by
+    all processes: none runs a backward pass, so that gradients, weights and the optimiser's state stay what they were,
+    and so do the model's buffers (the running statistics of batch norms, which a NaN enters in the forward pass), of
+    which a copy is kept during each step. The log shows the loss as it was, and a skipped iteration counts in the
+    schedules. A checkpoint with a weight or statistic that is not finite is never written.
 
-    The price is one number read from the device between the two passes, and with ``max_skips`` in several processes one number exchanged. What the
-    losses do not show, a gradient that overflows in the backward pass, is refused before the optimiser's step by
-    ``optim_wrapper.clip_grad=dict(max_norm=..., error_if_nonfinite=True)``.
+    The price is one number read from the device between the two passes, and with ``max_skips`` in several processes one
+    number exchanged. What the losses do not show, a gradient that overflows in the backward pass, is refused before the
+    optimiser's step by ``optim_wrapper.clip_grad=dict(max_norm=..., error_if_nonfinite=True)``.
 
     Args:
         max_skips: steps that may be skipped in the whole run, resumed parts included; 0 stops at the first.
 
     Raises:
         NonFiniteError: a loss that is not finite, and no skip left; or a checkpoint that would not be finite.
-        ValueError: ``max_skips`` is negative, or comes with a gradient scaler, which skips steps by itself and needs gradients for it.
+        ValueError: ``max_skips`` is negative, or comes with a gradient scaler, which skips steps by itself and needs
+            gradients for it.
     """
 
     def __init__(self, max_skips: int = 0) -> None:
@@ -54,7 +57,10 @@ class NonFiniteLossHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Hooks itself to the model, below a wrapper of several processes."""
         if self.max_skips and hasattr(runner.optim_wrapper, 'loss_scaler'):
-            raise ValueError('NonFiniteLossHook(max_skips) does not go with a gradient scaler: take AutocastOptimWrapper (--amp), which has none.')
+            raise ValueError(
+                'NonFiniteLossHook(max_skips) does not go with a gradient scaler: take AutocastOptimWrapper (--amp), '
+                'which has none.'
+            )
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._handles = [model.register_forward_hook(partial(self._check, runner), with_kwargs=True)]
         if self.max_skips:
@@ -69,8 +75,10 @@ class NonFiniteLossHook(Hook):
         names = not_finite(checkpoint['state_dict'])
         if names:
             raise NonFiniteError(
-                f'Iteration {runner.iter + 1}: {len(names)} weights or statistics are not finite, such as {names[0]}: this checkpoint is not '
-                'written, those before it are intact. Lower the learning rate, or stop at the gradient by optim_wrapper.clip_grad='
+                f'Iteration {runner.iter + 1}: {len(names)} weights or statistics are not finite, such as {names[0]}: '
+                'this checkpoint is not '
+                'written, those before it are intact. Lower the learning rate, or stop at the gradient by '
+                'optim_wrapper.clip_grad='
                 'dict(max_norm=1.0, error_if_nonfinite=True).'
             )
 
@@ -78,8 +86,12 @@ class NonFiniteLossHook(Hook):
         if model.training:
             self._buffers = [buffer.clone() for buffer in model.buffers()]
 
-    def _check(self, runner: Runner, model: nn.Module, args: tuple, kwargs: dict[str, Any], outputs: Any) -> dict[str, Any] | None:
-        """A forward hook of the model. None leaves its losses alone; losses without a graph, in their place, move nothing."""
+    def _check(
+        self, runner: Runner, model: nn.Module, args: tuple, kwargs: dict[str, Any], outputs: Any
+    ) -> dict[str, Any] | None:
+        """A forward hook of the model. None leaves its losses alone; losses without a graph, in their place, move
+        nothing.
+        """
         if kwargs.get('mode') != 'loss':
             return None
         losses = sum_up(outputs)
@@ -100,7 +112,8 @@ class NonFiniteLossHook(Hook):
         where = f'Iteration {runner.iter + 1} (epoch {runner.epoch + 1})'
         if not self.max_skips:
             raise NonFiniteError(
-                f'{where}: {report}. No step was taken. If the batch is sound, lower the learning rate or clip gradients '
+                f'{where}: {report}. No step was taken. If the batch is sound, lower the learning rate or clip '
+                'gradients '
                 '(optim_wrapper.clip_grad); NonFiniteLossHook(max_skips=N) in custom_hooks passes over N such steps.'
             )
         reports = '; '.join(f'process {rank}: {each}' for rank, each in enumerate(all_gather_object(report)) if each)
@@ -112,8 +125,14 @@ class NonFiniteLossHook(Hook):
 
 
 def sum_up(outputs: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The losses among a model's outputs as mmengine adds them up: every name with ``loss`` in it, a mean each; scalars without a graph."""
-    named = {name: value if isinstance(value, (list, tuple)) else [value] for name, value in outputs.items() if 'loss' in name}
+    """The losses among a model's outputs as mmengine adds them up: every name with ``loss`` in it, a mean each;
+    scalars without a graph.
+    """
+    named = {
+        name: value if isinstance(value, (list, tuple)) else [value]
+        for name, value in outputs.items()
+        if 'loss' in name
+    }
     return {name: torch.stack([part.detach().float().mean() for part in parts]).sum() for name, parts in named.items()}
 
 
@@ -130,11 +149,17 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def describe(losses: Mapping[str, Tensor], model: nn.Module, samples: Sequence[SegDataSample]) -> str:
-    """One sentence: the losses that are not finite, the pictures and refs of the batch, and whether the weights were broken before."""
+    """One sentence: the losses that are not finite, the pictures and refs of the batch, and whether the weights were
+    broken before.
+    """
     values = ', '.join(f'{name} is {loss.item()}' for name, loss in losses.items() if not loss.isfinite())
     batch = ', '.join(f'{sample.get("img_path")} (ref {_ref_ids(sample)})' for sample in samples)
     broken = not_finite(dict(model.named_parameters()))
-    before = f'; {len(broken)} weights were not finite before this step, such as {broken[0]}: an earlier gradient was not' if broken else ''
+    before = (
+        f'; {len(broken)} weights were not finite before this step, such as {broken[0]}: an earlier gradient was not'
+        if broken
+        else ''
+    )
     return f'{values}, in the batch of {batch or "unknown pictures"}{before}'
 
 

@@ -14,7 +14,9 @@ from cmmasksd.registry import HOOKS
 
 @HOOKS.register_module()
 class StrictLoadHook(Hook):
-    """Refuses to evaluate or resume with the checkpoint of another model; a training run's ``load_from`` may load a part."""
+    """Refuses to evaluate or resume with the checkpoint of another model; a training run's ``load_from`` may load a
+    part.
+    """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         if not isinstance(runner._train_loop, BaseLoop) or runner._resume:

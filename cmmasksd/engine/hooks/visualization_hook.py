@@ -26,7 +26,9 @@ class ReferringVisualizationHook(Hook):
         out_dir: folder below the run's time-stamped one, or an absolute path; None: only to the visualizer's backends.
     """
 
-    def __init__(self, draw: bool = False, interval: int = 20, max_images: int | None = 200, out_dir: str | None = None) -> None:
+    def __init__(
+        self, draw: bool = False, interval: int = 20, max_images: int | None = 200, out_dir: str | None = None
+    ) -> None:
         self.draw = draw
         self.interval = interval
         self.max_images = max_images
@@ -38,10 +40,14 @@ class ReferringVisualizationHook(Hook):
 
     before_test_epoch = before_val_epoch
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[SegDataSample] | None = None) -> None:
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[SegDataSample] | None = None
+    ) -> None:
         self._draw(runner, outputs or (), runner.val_dataloader.dataset)
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[SegDataSample] | None = None) -> None:
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[SegDataSample] | None = None
+    ) -> None:
         self._draw(runner, outputs or (), runner.test_dataloader.dataset)
 
     def _draw(self, runner: Runner, samples: Sequence[SegDataSample], dataset: Dataset) -> None:

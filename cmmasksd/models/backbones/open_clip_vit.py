@@ -18,20 +18,21 @@ from cmmasksd.structures import VisualFeatures
 class OpenCLIPVisionTransformer(OpenCLIPTower):
     """open_clip's ViT with three feature levels and every patch in the joint space (Eq. 1).
 
-    Levels are the outputs of the blocks at one and two thirds of the depth (width D) and the last one after ``ln_post`` and the projection
-    (width C, as CRIS's attention-pooled level). Position embeddings are stored at the configured grid and resized bicubically, once, when
-    weights of another grid are loaded.
+    Levels are the outputs of the blocks at one and two thirds of the depth (width D) and the last one after ``ln_post``
+    and the projection (width C, as CRIS's attention-pooled level). Position embeddings are stored at the configured
+    grid and resized bicubically, once, when weights of another grid are loaded.
 
     Args:
-        architecture: open_clip name or config. ``ViT-B-16-quickgelu``: D 768, C 512; ``ViT-L-14-quickgelu``: D 1024, C 768.
+        architecture: open_clip name or config. ``ViT-B-16-quickgelu``: D 768, C 512; ``ViT-L-14-quickgelu``: D 1024, C
+            768.
         image_size: the input's size, H and W, each a multiple of the patch.
         out_indices: the blocks (from 0) behind the first two levels, in order; by default 3, 7 of 12 and 7, 15 of 24.
         pretrained: see :class:`~cmmasksd.models.open_clip_tower.OpenCLIPTower`.
         activation_checkpointing: recompute each block in the backward pass: less memory, about a third more time.
 
     Raises:
-        ValueError: ``image_size`` is no multiple of the patch, the architecture is no plain ViT, or it has no blocks of those indices (by default
-            it needs three).
+        ValueError: ``image_size`` is no multiple of the patch, the architecture is no plain ViT, or it has no blocks of
+            those indices (by default it needs three).
     """
 
     def __init__(
@@ -58,8 +59,11 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
         depth = len(self.visual.transformer.resblocks)
         self.out_indices = tuple((depth // 3 - 1, 2 * depth // 3 - 1) if out_indices is None else out_indices)
         if len(self.out_indices) != 2 or not 0 <= self.out_indices[0] < self.out_indices[1] < depth:
-            raise ValueError(f'The first two levels come from blocks {self.out_indices}, but the image tower has {depth}, counted from 0: give '
-                             'out_indices=(i, j) with i < j, or a tower of at least three blocks.')
+            raise ValueError(
+                f'The first two levels come from blocks {self.out_indices}, but the image tower has {depth}, counted '
+                'from 0: give '
+                'out_indices=(i, j) with i < j, or a tower of at least three blocks.'
+            )
         self.grid_size: tuple[int, int] = self.visual.grid_size
         self.image_size = size
         self.embed_dims: int = self.visual.transformer.width
@@ -68,8 +72,10 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
     def embed_image(self, images: Tensor) -> Tensor:
         """Cuts normalised images (B, 3, H, W) into patch embeddings (B, N, D), before positions are added."""
         if tuple(images.shape[-2:]) != self.image_size:
-            raise ValueError(f'The image tower was built for inputs of {self.image_size}, got {tuple(images.shape[-2:])}: let the '
-                             "pipeline's LetterboxResize.size and the backbone's image_size agree.")
+            raise ValueError(
+                f'The image tower was built for inputs of {self.image_size}, got {tuple(images.shape[-2:])}: let the '
+                "pipeline's LetterboxResize.size and the backbone's image_size agree."
+            )
         return self.visual.conv1(images).flatten(2).transpose(1, 2)
 
     def encode_image(self, patch_embeddings: Tensor) -> VisualFeatures:
@@ -101,7 +107,9 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
 
 
 def resize_positions(positions: Tensor, grid_size: tuple[int, int]) -> Tensor:
-    """Resizes position embeddings (1 + n, D) of a square grid to (1 + h * w, D), bicubically; the [class] position is kept."""
+    """Resizes position embeddings (1 + n, D) of a square grid to (1 + h * w, D), bicubically; the [class] position is
+    kept.
+    """
     count = len(positions) - 1
     side = round(count**0.5)
     if count == grid_size[0] * grid_size[1] or side * side != count:

@@ -16,7 +16,8 @@ from cmmasksd.registry import MODELS
 
 @MODELS.register_module()
 class VisionLanguageDecodeHead(BaseModule):
-    """Vision-Language Decoder(F, W_local) of Eq. 2: pixels attend to one another and to the words, then to a mask (CRIS).
+    """Vision-Language Decoder(F, W_local) of Eq. 2: pixels attend to one another and to the words, then to a mask
+    (CRIS).
 
     Args:
         channels: width of the fused map and of the decoder.
@@ -66,9 +67,13 @@ class VisionLanguageDecodeHead(BaseModule):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention of the pixels, cross-attention to the words, feed-forward; each with a norm before and (attention) one after."""
+    """Self-attention of the pixels, cross-attention to the words, feed-forward; each with a norm before and
+    (attention) one after.
+    """
 
-    def __init__(self, channels: int, word_channels: int, num_heads: int, feedforward_channels: int, dropout: float) -> None:
+    def __init__(
+        self, channels: int, word_channels: int, num_heads: int, feedforward_channels: int, dropout: float
+    ) -> None:
         super().__init__()
         self.self_attention = MultiheadAttention(channels, num_heads, dropout)
         self.cross_attention = MultiheadAttention(channels, num_heads, dropout, kdim=word_channels, vdim=word_channels)
@@ -92,7 +97,9 @@ class DecoderLayer(nn.Module):
         query = x + pixel_positions
         pixels = pixels + self.dropout(self.self_attention_norm(self.self_attention(query, query, x)[0]))
         query = self.norm2(pixels) + pixel_positions
-        pixels = pixels + self.dropout(self.cross_attention_norm(self.cross_attention(query, keys, words, key_padding_mask=padding)[0]))
+        pixels = pixels + self.dropout(
+            self.cross_attention_norm(self.cross_attention(query, keys, words, key_padding_mask=padding)[0])
+        )
         return pixels + self.dropout(self.feedforward(self.norm3(pixels)))
 
 
@@ -110,30 +117,40 @@ class Projector(nn.Module):
     def forward(self, features: Tensor, sentence: Tensor) -> Tensor:
         """(E, channels, h, w) and (E, C) -> logits (E, 1, 4h, 4w), float32.
 
-        The kernel of each expression is applied as a product over channels followed by a sum of shifted maps. The pointwise ``mix`` that CRIS
-        runs over every pixel before it is linear too, so it is folded into the kernel: the same function, without a pass over the pixels.
+        The kernel of each expression is applied as a product over channels followed by a sum of shifted maps. The
+        pointwise ``mix`` that CRIS runs over every pixel before it is linear too, so it is folded into the kernel: the
+        same function, without a pass over the pixels.
         """
         pixels = self.upsample(features)  # (E, half, 4h, 4w)
         parameters = self.kernel(sentence)
-        kernel, bias = parameters[:, :-1].unflatten(1, (-1, self.kernel_size**2)), parameters[:, -1]  # (E, half, 9), (E,)
+        # (E, half, 9), (E,)
+        kernel, bias = parameters[:, :-1].unflatten(1, (-1, self.kernel_size**2)), parameters[:, -1]
         offset = self.mix.bias.to(kernel.dtype) @ kernel  # (E, 9)
         kernel = self.mix.weight.T.to(kernel.dtype) @ kernel  # (E, half, 9)
         products = (pixels.flatten(2).transpose(1, 2) @ kernel).float() + offset[:, None].float()  # (E, 16hw, 9)
         # fold() adds tap k of pixel p at p + k; a convolution reads it at p - k: hence the reversed taps.
-        logits = F.fold(products.flip(2).transpose(1, 2), pixels.shape[2:], self.kernel_size, padding=self.kernel_size // 2)
+        logits = F.fold(
+            products.flip(2).transpose(1, 2), pixels.shape[2:], self.kernel_size, padding=self.kernel_size // 2
+        )
         return logits + bias[:, None, None, None].float()
 
 
 def sine_positions(length: int, channels: int, device: torch.device | str | None = None) -> Tensor:
-    """Sine and cosine positions (length, channels), interleaved, wavelengths 2 pi to 10000 * 2 pi (Vaswani et al., 2017)."""
+    """Sine and cosine positions (length, channels), interleaved, wavelengths 2 pi to 10000 * 2 pi (Vaswani et al.,
+    2017).
+    """
     position = torch.arange(length, device=device, dtype=torch.float32)[:, None]
-    frequency = torch.exp(torch.arange(0, channels, 2, device=device, dtype=torch.float32) * (-math.log(10000.0) / channels))
+    frequency = torch.exp(
+        torch.arange(0, channels, 2, device=device, dtype=torch.float32) * (-math.log(10000.0) / channels)
+    )
     angle = position * frequency
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)
 
 
 def sine_positions_2d(channels: int, height: int, width: int, device: torch.device | str | None = None) -> Tensor:
-    """Positions (height * width, channels) of a grid, row by row: the first half of the channels counts columns, the second rows."""
+    """Positions (height * width, channels) of a grid, row by row: the first half of the channels counts columns, the
+    second rows.
+    """
     columns = sine_positions(width, channels // 2, device).expand(height, width, -1)
     rows = sine_positions(height, channels // 2, device)[:, None].expand(height, width, -1)
     return torch.cat([columns, rows], dim=2).flatten(0, 1)

@@ -1,4 +1,6 @@
-"""The two masked self-distillation branches (Sec. 3.2). They know a segmentor's verbs only, so they hang on any segmentor that has them."""
+"""The two masked self-distillation branches (Sec. 3.2). They know a segmentor's verbs only, so they hang on any
+segmentor that has them.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,16 @@ from cmmasksd.structures import BranchFeatures, MainBranch, gather_images
 
 
 class MaskedSelfDistillation(BaseModule):
-    """Base of the branches: mask the tower's input where it correlates with the other side, segment again, match the main branch.
+    """Base of the branches: mask the tower's input where it correlates with the other side, segment again, match the
+    main branch.
 
     Args:
         embed_dims: widths of the towers, ``dict(image=D, text=D_t)``; the segmentor hands them in.
         top_k: the paper's TopK; see :func:`~cmmasksd.models.distillation.correlation.choose_masked`.
         mask_ratio: the paper's alpha.
         loss_weight: the paper's lambda.
-        shared: use the segmentor's own neck and decode head (the final model); False: own ones of the same shape (Table 5).
+        shared: use the segmentor's own neck and decode head (the final model); False: own ones of the same shape (Table
+            5).
         detach_teacher: stop the gradient at the main branch's probabilities.
         rounding: see :func:`~cmmasksd.models.distillation.correlation.choose_masked`.
         neck: config of the own neck; the segmentor hands in its own neck's config.
@@ -57,7 +61,9 @@ class MaskedSelfDistillation(BaseModule):
         self.decode_head = None if shared else MODELS.build(decode_head)
 
     def student(self, segmentor: nn.Module, main: MainBranch) -> BranchFeatures:
-        """Masks and encodes: what neck and decode head, the segmentor's or the branch's own, make the branch's logits from."""
+        """Masks and encodes: what neck and decode head, the segmentor's or the branch's own, make the branch's logits
+        from.
+        """
         raise NotImplementedError
 
     def forward(self, segmentor: nn.Module, main: MainBranch) -> Tensor:
@@ -65,7 +71,9 @@ class MaskedSelfDistillation(BaseModule):
         return self.segment(segmentor, self.student(segmentor, main))
 
     def segment(self, segmentor: nn.Module, student: BranchFeatures) -> Tensor:
-        """Fuses and decodes by the branch's own neck and head, or by the segmentor's: logits (E, 1, 4h, 4w), float32."""
+        """Fuses and decodes by the branch's own neck and head, or by the segmentor's: logits (E, 1, 4h, 4w),
+        float32.
+        """
         return segmentor.segment(student, neck=self.neck, decode_head=self.decode_head)
 
     def loss(self, logits: Tensor, main_logits: Tensor) -> Tensor:
@@ -83,7 +91,8 @@ class MaskedSelfDistillation(BaseModule):
 class LMVSD(MaskedSelfDistillation):
     """Language-guided masked visual self-distillation (Eq. 3 to 5): masks the patches that the sentence points at.
 
-    Patch embeddings are masked before positions are added, so a masked patch keeps its place. Arguments: see the base class.
+    Patch embeddings are masked before positions are added, so a masked patch keeps its place. Arguments: see the base
+    class.
     """
 
     masked_side = 'image'
@@ -103,9 +112,9 @@ class LMVSD(MaskedSelfDistillation):
 class VMLSD(MaskedSelfDistillation):
     """Visual-guided masked language self-distillation (Eq. 6 to 8): masks the word tokens that the image points at.
 
-    The image is untouched, so a shared neck's projections of the main branch serve as they are; an own neck projects the main branch's levels.
-    As printed, Eq. 8 has no image grid to predict a mask on; it is read as Neck(V_local, w'_global) and Decoder(F, W'_local). Arguments: see
-    the base class.
+    The image is untouched, so a shared neck's projections of the main branch serve as they are; an own neck projects
+    the main branch's levels. As printed, Eq. 8 has no image grid to predict a mask on; it is read as Neck(V_local,
+    w'_global) and Decoder(F, W'_local). Arguments: see the base class.
     """
 
     masked_side = 'text'

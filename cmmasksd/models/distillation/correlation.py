@@ -12,7 +12,8 @@ Rounding = Literal['nearest', 'stochastic']
 
 @torch.no_grad()
 def correlate(query: Tensor, tokens: Tensor) -> Tensor:
-    """Dot product of one side's global feature with every token of the other, in the joint space (Eq. 3 and 6); carries no gradient.
+    """Dot product of one side's global feature with every token of the other, in the joint space (Eq. 3 and 6); carries
+    no gradient.
 
     Args:
         query: (E, C), sentence feature or pooled image feature.
@@ -35,8 +36,9 @@ def choose_masked(
 ) -> Tensor:
     """Draws the positions to mask among the most correlated ones.
 
-    Of a row's M valid positions the T = max(1, round(top_k * M)) of highest score are candidates, and m = max(1, round(mask_ratio * T)) of
-    those are drawn at random, each set of m equally likely. A row without valid positions stays unmasked.
+    Of a row's M valid positions the T = max(1, round(top_k * M)) of highest score are candidates, and m = max(1,
+    round(mask_ratio * T)) of those are drawn at random, each set of m equally likely. A row without valid positions
+    stays unmasked.
 
     Args:
         scores: (E, M) correlations.
@@ -44,8 +46,9 @@ def choose_masked(
         mask_ratio: the paper's alpha, a share in (0, 1].
         valid: (E, M) bool, True where masking is allowed; None: everywhere.
         generator: source of randomness; None: torch's global one of the scores' device.
-        rounding: ``nearest`` (half to even, as Python's ``round``), or ``stochastic``: m = floor(mask_ratio * T), plus one with the
-            remainder's probability; it may be 0 and keeps small ratios apart on short expressions (Table 4b).
+        rounding: ``nearest`` (half to even, as Python's ``round``), or ``stochastic``: m = floor(mask_ratio * T), plus
+            one with the remainder's probability; it may be 0 and keeps small ratios apart on short expressions (Table
+            4b).
 
     Returns:
         (E, M) bool, True at the positions to mask.
@@ -63,7 +66,9 @@ def choose_masked(
     if rounding == 'nearest':
         masked_count = masked_count.round().clamp(min=1)
     else:
-        masked_count = (masked_count + torch.rand(masked_count.shape, generator=generator, device=scores.device)).floor()
+        masked_count = (
+            masked_count + torch.rand(masked_count.shape, generator=generator, device=scores.device)
+        ).floor()
     candidates = _highest(scores, valid, candidate_count)
     lottery = torch.rand(scores.shape, generator=generator, device=scores.device)
     return _highest(lottery, candidates, masked_count)

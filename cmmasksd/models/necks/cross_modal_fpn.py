@@ -17,17 +17,19 @@ Projected = tuple[Tensor, Tensor, Tensor]
 
 @MODELS.register_module()
 class CrossModalFPN(BaseModule):
-    """Neck(V_local, w_global) of Eq. 2: multiplies the deepest level by the sentence, then merges it into the finer ones (CRIS's ``FPN``).
+    """Neck(V_local, w_global) of Eq. 2: multiplies the deepest level by the sentence, then merges it into the finer
+    ones (CRIS's ``FPN``).
 
-    What an image alone decides (:meth:`project`) is kept apart from what depends on the sentence (:meth:`fuse`), so that several expressions
-    of one image share it. Levels are counted as in CRIS: 3 (fine), 4 (the output's grid), 5 (coarse).
+    What an image alone decides (:meth:`project`) is kept apart from what depends on the sentence (:meth:`fuse`), so
+    that several expressions of one image share it. Levels are counted as in CRIS: 3 (fine), 4 (the output's grid), 5
+    (coarse).
 
     Args:
         in_channels: widths of the backbone's three levels, shallow to deep.
         text_channels: width C of the sentence feature.
         out_channels: widths of the projected levels 3, 4 and 5; the fused map has the middle one.
-        scale_levels: the levels come on one grid, from a ViT, and are scaled x2 (transposed convolution), x1 and x1/2 (max pooling), as in
-            ViTDet; False: they come at strides 8, 16 and 32, from a ResNet, as in CRIS.
+        scale_levels: the levels come on one grid, from a ViT, and are scaled x2 (transposed convolution), x1 and x1/2
+            (max pooling), as in ViTDet; False: they come at strides 8, 16 and 32, from a ResNet, as in CRIS.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class CrossModalFPN(BaseModule):
         self.project3 = ConvBNReLU(in3, out3, 3)
         self.project4 = ConvBNReLU(in4, out4, 3)
         self.project5 = ConvBNReLU(in5, out5, 1)
-        self.text_projection = nn.Sequential(nn.Linear(text_channels, out5, bias=False), BatchNorm(out5), nn.ReLU(inplace=True))
+        self.text_projection = nn.Sequential(
+            nn.Linear(text_channels, out5, bias=False), BatchNorm(out5), nn.ReLU(inplace=True)
+        )
         self.norm5 = nn.Sequential(BatchNorm(out5), nn.ReLU(inplace=True))
         self.merge4 = ConcatConvBNReLU((out4, out5), out4, 1)
         self.merge3 = ConcatConvBNReLU((out3, out4), out4, 1)
@@ -64,7 +68,8 @@ class CrossModalFPN(BaseModule):
             levels: three maps (B, C_l, h_l, w_l), shallow to deep.
 
         Returns:
-            the parts of levels 3 and 4 in their merging with deeper ones (B, C_4, h, w), and level 5 (B, C_5, h/2, w/2).
+            the parts of levels 3 and 4 in their merging with deeper ones (B, C_4, h, w), and level 5 (B, C_5, h/2,
+            w/2).
         """
         level3 = F.avg_pool2d(self.project3(self.upsample(levels[0])), 2)
         level4 = self.project4(levels[1])
@@ -88,9 +93,13 @@ class CrossModalFPN(BaseModule):
         fused3 = self.merge3(part3, self.merge3.convolve(1, fused4))
         queries = self.query3(fused3), self.query4(fused4), self.query5(fused5)
         fused = self.aggregate(*(self.aggregate.convolve(place, query) for place, query in enumerate(queries)))
-        return self.output(self.coordinates(self.coordinates.convolve(0, fused), self.coordinates.convolve(1, coordinates_like(fused))))
+        return self.output(
+            self.coordinates(self.coordinates.convolve(0, fused), self.coordinates.convolve(1, coordinates_like(fused)))
+        )
 
-    def forward(self, levels: tuple[Tensor, Tensor, Tensor], sentence: Tensor, image_index: Tensor | None = None) -> Tensor:
+    def forward(
+        self, levels: tuple[Tensor, Tensor, Tensor], sentence: Tensor, image_index: Tensor | None = None
+    ) -> Tensor:
         """``fuse(project(levels), sentence, image_index)``."""
         return self.fuse(self.project(levels), sentence, image_index)
 
@@ -100,4 +109,5 @@ def coordinates_like(features: Tensor) -> Tensor:
     height, width = features.shape[-2:]
     x = torch.linspace(-1, 1, width, device=features.device, dtype=features.dtype).expand(height, width)
     y = torch.linspace(-1, 1, height, device=features.device, dtype=features.dtype)[:, None].expand(height, width)
-    return torch.stack([x, y])[None].contiguous(memory_format=torch.channels_last)  # one odd layout would cost all their own
+    # one odd layout would cost all their own
+    return torch.stack([x, y])[None].contiguous(memory_format=torch.channels_last)

@@ -21,19 +21,21 @@ Config = dict[str, Any]
 
 @MODELS.register_module()
 class ReferringSegmentor(BaseModel):
-    """Segments what each expression refers to (Fig. 2); an image is encoded once, whatever the number of its expressions.
+    """Segments what each expression refers to (Fig. 2); an image is encoded once, whatever the number of its
+    expressions.
 
     Args:
         backbone: image encoder with ``embed_image``, ``encode_image``, ``embed_dims``.
         text_encoder: text encoder with ``embed_text``, ``encode_text``, ``embed_dims``.
         neck: with ``project`` (image alone) and ``fuse`` (per expression).
         decode_head: from fused features, words, padding and sentence to logits.
-        distillation: training-only branches, such as ``[dict(type='LMVSD'), dict(type='VMLSD')]``; their losses are named after them.
+        distillation: training-only branches, such as ``[dict(type='LMVSD'), dict(type='VMLSD')]``; their losses are
+            named after them.
         data_preprocessor: config; :class:`~cmmasksd.models.ReferringDataPreprocessor` by default.
         threshold: a pixel whose probability is above it belongs to the object (Sec. 4.2).
         expressions_per_chunk: expressions that are fused and decoded together in prediction; bounds memory.
-        joint_branches: in training, run neck and decode head once over the main branch and all that share them; False: once for each, with
-            the same result but for rounding and the draws of dropout.
+        joint_branches: in training, run neck and decode head once over the main branch and all that share them; False:
+            once for each, with the same result but for rounding and the draws of dropout.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class ReferringSegmentor(BaseModel):
             name = branch['type'].rsplit('.')[-1].lower()
             if name in self.distillation:
                 raise ValueError(f"The distillation list names '{branch['type']}' twice.")
-            self.distillation[name] = MODELS.build(branch, default_args=dict(embed_dims=towers, neck=neck, decode_head=decode_head))
+            self.distillation[name] = MODELS.build(
+                branch, default_args=dict(embed_dims=towers, neck=neck, decode_head=decode_head)
+            )
         self.threshold = threshold
         self.expressions_per_chunk = expressions_per_chunk
         self.joint_branches = joint_branches
@@ -86,7 +90,9 @@ class ReferringSegmentor(BaseModel):
         """What the neck (the segmentor's own by default) makes of the image alone."""
         return (neck or self.neck).project(visual.levels)
 
-    def fuse(self, projected: tuple[Tensor, ...], sentence: Tensor, image_index: Tensor | None, neck: nn.Module | None = None) -> Tensor:
+    def fuse(
+        self, projected: tuple[Tensor, ...], sentence: Tensor, image_index: Tensor | None, neck: nn.Module | None = None
+    ) -> Tensor:
         """Projections of B images and sentences (E, C) -> fused (E, channels, h, w)."""
         return (neck or self.neck).fuse(projected, sentence, image_index)
 
@@ -114,7 +120,8 @@ class ReferringSegmentor(BaseModel):
             mode: ``loss``, ``predict`` or ``tensor``.
 
         Returns:
-            ``loss``: the losses by name; ``predict``: the data samples with their predictions; ``tensor``: logits (E, 1, 4h, 4w).
+            ``loss``: the losses by name; ``predict``: the data samples with their predictions; ``tensor``: logits (E,
+                1, 4h, 4w).
         """
         if mode == 'tensor':
             return self.segment(self.encode(inputs, input_ids, image_index))
@@ -130,13 +137,17 @@ class ReferringSegmentor(BaseModel):
         visual, text = self.encode_image(patch_embeddings), self.encode_text(word_embeddings, input_ids)
         return MainBranch(self.project(visual), text, image_index, patch_embeddings, word_embeddings, input_ids, visual)
 
-    def segment(self, branch: BranchFeatures, neck: nn.Module | None = None, decode_head: nn.Module | None = None) -> Tensor:
+    def segment(
+        self, branch: BranchFeatures, neck: nn.Module | None = None, decode_head: nn.Module | None = None
+    ) -> Tensor:
         """Fuses and decodes one branch (Eq. 2): logits (E, 1, 4h, 4w)."""
         fused = self.fuse(branch.projected, branch.text.sentence, branch.image_index, neck)
         return self.decode(fused, branch.text, decode_head)
 
     def segment_jointly(self, branches: Sequence[BranchFeatures]) -> tuple[Tensor, ...]:
-        """Fuses and decodes branches that share neck and decode head, each normalised by itself; running statistics follow the first one."""
+        """Fuses and decodes branches that share neck and decode head, each normalised by itself; running statistics
+        follow the first one.
+        """
         if self.joint_branches and len(branches) > 1:
             with joint_statistics(len(branches), self.neck, self.decode_head):
                 return self.segment(join_branches(branches)).chunk(len(branches))
@@ -162,7 +173,9 @@ class ReferringSegmentor(BaseModel):
     def predict(
         self, inputs: Tensor, input_ids: Tensor, image_index: Tensor | None, data_samples: list[SegDataSample]
     ) -> list[SegDataSample]:
-        """Adds ``predictions`` to every sample: masks (K, height, width) bool and probabilities (K, height, width) float32."""
+        """Adds ``predictions`` to every sample: masks (K, height, width) bool and probabilities (K, height, width)
+        float32.
+        """
         visual = self.encode_image(self.embed_image(inputs))
         text = self.encode_text(self.embed_text(input_ids), input_ids)
         projected = self.project(visual)
@@ -172,7 +185,8 @@ class ReferringSegmentor(BaseModel):
             chunk = slice(start, start + self.expressions_per_chunk)
             words = text[chunk]
             logits = self.decode(self.fuse(projected, words.sentence, image_index[chunk]), words)
-            maps = F.interpolate(logits.sigmoid(), size=inputs.shape[2:], mode='bicubic', align_corners=False)[:, 0]  # (e, H, W)
+            # (e, H, W)
+            maps = F.interpolate(logits.sigmoid(), size=inputs.shape[2:], mode='bicubic', align_corners=False)[:, 0]
             images, counts = image_index[chunk].unique_consecutive(return_counts=True)
             for image, image_maps in zip(images.tolist(), maps.split(counts.tolist())):
                 probabilities[image].append(data_samples[image].letterbox.undo(image_maps))

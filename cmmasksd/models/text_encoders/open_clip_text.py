@@ -17,10 +17,12 @@ from cmmasksd.structures import TextFeatures
 class OpenCLIPTextTransformer(OpenCLIPTower):
     """open_clip's text transformer for L <= 77 tokens (Eq. 1).
 
-    Position embeddings and the causal mask are stored at CLIP's 77 and *sliced* to L, which is exact, for attention only looks back.
+    Position embeddings and the causal mask are stored at CLIP's 77 and *sliced* to L, which is exact, for attention
+    only looks back.
 
     Args:
-        architecture: open_clip name or config. ``ViT-B-16-quickgelu``: D_t 512, C 512; ``ViT-L-14-quickgelu``: D_t 768, C 768.
+        architecture: open_clip name or config. ``ViT-B-16-quickgelu``: D_t 512, C 512; ``ViT-L-14-quickgelu``: D_t 768,
+            C 768.
         pretrained: see :class:`~cmmasksd.models.open_clip_tower.OpenCLIPTower`.
         activation_checkpointing: recompute each block in the backward pass.
 
@@ -29,13 +31,22 @@ class OpenCLIPTextTransformer(OpenCLIPTower):
     """
 
     def __init__(
-        self, architecture: Architecture = 'ViT-B-16-quickgelu', pretrained: str | None = None, activation_checkpointing: bool = False
+        self,
+        architecture: Architecture = 'ViT-B-16-quickgelu',
+        pretrained: str | None = None,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__(architecture, pretrained)
-        self.text = _build_text_tower(self.config['embed_dim'], self.config['text_cfg'], self.config.get('quick_gelu', False))
-        causal = isinstance(self.text, TextTransformer) and self.text.attn_mask is not None and self.text.cls_emb is None
+        self.text = _build_text_tower(
+            self.config['embed_dim'], self.config['text_cfg'], self.config.get('quick_gelu', False)
+        )
+        causal = (
+            isinstance(self.text, TextTransformer) and self.text.attn_mask is not None and self.text.cls_emb is None
+        )
         if not causal or self.text.pool_type != 'argmax':
-            raise ValueError(f"The text tower of '{architecture}' is not CLIP's causal transformer; this text encoder needs one.")
+            raise ValueError(
+                f"The text tower of '{architecture}' is not CLIP's causal transformer; this text encoder needs one."
+            )
         use_fused_attention(self.text)
         self.text.set_grad_checkpointing(activation_checkpointing)
         self.embed_dims: int = self.text.width
@@ -48,12 +59,16 @@ class OpenCLIPTextTransformer(OpenCLIPTower):
             ValueError: more tokens than the tower has positions.
         """
         if input_ids.shape[1] > self.text.context_length:
-            raise ValueError(f'{input_ids.shape[1]} tokens, but the text tower has {self.text.context_length} positions: '
-                             "lower the pipeline's TokenizeExpressions.token_length.")
+            raise ValueError(
+                f'{input_ids.shape[1]} tokens, but the text tower has {self.text.context_length} positions: '
+                "lower the pipeline's TokenizeExpressions.token_length."
+            )
         return self.text.token_embedding(input_ids)
 
     def encode_text(self, word_embeddings: Tensor, input_ids: Tensor) -> TextFeatures:
-        """Encodes word embeddings (E, L, D_t), masked or not; the ids (E, L) tell where EOT stands (CLIP: the largest id)."""
+        """Encodes word embeddings (E, L, D_t), masked or not; the ids (E, L) tell where EOT stands (CLIP: the largest
+        id).
+        """
         text, length = self.text, input_ids.shape[1]
         x = word_embeddings + text.positional_embedding[:length].to(word_embeddings.dtype)
         words = text.ln_final(text.transformer(x, attn_mask=text.attn_mask[:length, :length]))  # (E, L, D_t)

@@ -1,4 +1,5 @@
-# RefCOCO (unc) in REFER's own format: <data_root>/refcoco/{instances.json, refs(unc).p} and COCO's train2014 images. Input 576x576, 17 tokens.
+# RefCOCO (unc) in REFER's own format: <data_root>/refcoco/{instances.json, refs(unc).p} and COCO's train2014 images.
+# Input 576x576, 17 tokens.
 dataset_type = 'RefCOCODataset'
 dataset = dict(type=dataset_type, data_root='data/refer', dataset='refcoco', split_by='unc', sentence_field='sent')
 train_pipeline = [

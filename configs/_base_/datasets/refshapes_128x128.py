@@ -1,4 +1,5 @@
-# RefShapes, the synthetic set of the quick start, in REFER's own format: python -m cmmasksd.datasets.refshapes data/refshapes
+# RefShapes, the synthetic set of the quick start, in REFER's own format: python -m cmmasksd.datasets.refshapes
+# data/refshapes
 dataset_type = 'RefCOCODataset'
 dataset = dict(type=dataset_type, data_root='data/refshapes', dataset='refshapes', split_by='unc')
 train_pipeline = [

@@ -4,7 +4,9 @@ pretrained = 'openai'
 model = dict(
     type='ReferringSegmentor',
     data_preprocessor=dict(type='ReferringDataPreprocessor'),
-    backbone=dict(type='OpenCLIPVisionTransformer', architecture=architecture, image_size=(576, 576), pretrained=pretrained),
+    backbone=dict(
+        type='OpenCLIPVisionTransformer', architecture=architecture, image_size=(576, 576), pretrained=pretrained
+    ),
     text_encoder=dict(type='OpenCLIPTextTransformer', architecture=architecture, pretrained=pretrained),
     neck=dict(type='CrossModalFPN', in_channels=(768, 768, 512), text_channels=512, out_channels=(256, 512, 1024)),
     decode_head=dict(

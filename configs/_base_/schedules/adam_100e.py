@@ -1,4 +1,5 @@
-# Sec. 4.2: Adam, batch 32 (8 GPUs x 4), learning rate 1e-5 for all parameters, weight decay 5e-4, 100 epochs: 10 of warm-up, then a cosine.
+# Sec. 4.2: Adam, batch 32 (8 GPUs x 4), learning rate 1e-5 for all parameters, weight decay 5e-4, 100 epochs: 10 of
+# warm-up, then a cosine.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='ReferringOptimWrapperConstructor',

@@ -1,4 +1,6 @@
 # Table 4b: mask ratio of VMLSD.
 _base_ = './baseline.py'
-model = dict(distillation=[dict(type='VMLSD', top_k=0.5, mask_ratio=0.05, loss_weight=0.1, shared=False, rounding='stochastic')])
+model = dict(
+    distillation=[dict(type='VMLSD', top_k=0.5, mask_ratio=0.05, loss_weight=0.1, shared=False, rounding='stochastic')]
+)
 test_cfg = dict(paper=dict(val={'Pr@0.5': 83.26, 'Pr@0.7': 71.93, 'Pr@0.9': 18.52, 'mIoU': 70.71}))

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from cmmasksd.datasets.checking import annotations, check_refer
 from cmmasksd.datasets.refer import ReferError, decode_mask, load_refer
 from cmmasksd.datasets.refer.pickles import UnsafePickleError
-from tests.test_datasets.test_refer.test_reader import BAD_ANN, CASES, HEIGHT, JUNK, PLACES, SQUARE, WIDTH, change, make_ref, make_set, write_set
+from tests.test_datasets.test_refer.test_reader import (
+    BAD_ANN,
+    CASES,
+    HEIGHT,
+    JUNK,
+    PLACES,
+    SQUARE,
+    WIDTH,
+    change,
+    make_ref,
+    make_set,
+    write_set,
+)
 
 WHOLE_FILE = {'no refs', 'refs of another type', 'ref id huge', 'instances no dict', 'no images', 'no annotations'}
 
@@ -91,9 +103,24 @@ def test_all_kinds_are_reported_together(tmp_path):
 
 
 TABLE = {
-    'degenerate polygon': (BAD_ANN + ('segmentation',), [SQUARE, [1, 1, 5, 5]], 'warning', 'annotation 100: 1 of its polygon parts enclose nothing'),
-    'mask outside the picture': (BAD_ANN + ('segmentation',), [[-9, -9, -5, -9, -5, -5]], 'error', 'annotation 100 of .* its mask covers no pixel'),
-    'RLE of background': (BAD_ANN + ('segmentation',), {'size': [HEIGHT, WIDTH], 'counts': [HEIGHT * WIDTH]}, 'error', 'its mask covers no pixel'),
+    'degenerate polygon': (
+        BAD_ANN + ('segmentation',),
+        [SQUARE, [1, 1, 5, 5]],
+        'warning',
+        'annotation 100: 1 of its polygon parts enclose nothing',
+    ),
+    'mask outside the picture': (
+        BAD_ANN + ('segmentation',),
+        [[-9, -9, -5, -9, -5, -5]],
+        'error',
+        'annotation 100 of .* its mask covers no pixel',
+    ),
+    'RLE of background': (
+        BAD_ANN + ('segmentation',),
+        {'size': [HEIGHT, WIDTH], 'counts': [HEIGHT * WIDTH]},
+        'error',
+        'its mask covers no pixel',
+    ),
     'shared annotation': (('refs', 1, 'ann_id'), 100, 'info', 'annotation 100: it is shared by refs 1, 2'),
 }
 
@@ -158,7 +185,10 @@ def test_a_pickle_that_is_not_plain_data_is_one_error_and_instances_are_still_re
 
 def test_missing_files_say_what_exists(tmp_path):
     write_set(tmp_path, *make_set())
-    for dataset, split_by, message in (('refcoco', 'unc', 'the folder holds refs(own).p'), ('refcocog', 'umd', 'instances.json not found')):
+    for dataset, split_by, message in (
+        ('refcoco', 'unc', 'the folder holds refs(own).p'),
+        ('refcocog', 'umd', 'instances.json not found'),
+    ):
         report = check_refer(tmp_path, dataset, split_by)
         assert report.number('error') == 1
         assert message in texts(report)[0]
@@ -201,4 +231,6 @@ def test_errors_are_found_where_and_only_where_reading_fails(tmp_path_factory, p
     except (ReferError, UnsafePickleError):
         assert report.number('error') >= 1
     else:
-        assert set(texts(report, 'error')) == {text for text in texts(report, 'error') if 'tokenizer leaves nothing' in text}
+        assert set(texts(report, 'error')) == {
+            text for text in texts(report, 'error') if 'tokenizer leaves nothing' in text
+        }

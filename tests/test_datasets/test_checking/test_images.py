@@ -10,7 +10,16 @@ import PIL.Image
 import pytest
 
 from cmmasksd.datasets.checking import check_refer
-from cmmasksd.datasets.checking.decoding import DAMAGED, MISSING, SUSPECT, TURNED, UNREADABLE, WRONG_SIZE, examine, hears_damage
+from cmmasksd.datasets.checking.decoding import (
+    DAMAGED,
+    MISSING,
+    SUSPECT,
+    TURNED,
+    UNREADABLE,
+    WRONG_SIZE,
+    examine,
+    hears_damage,
+)
 from cmmasksd.datasets.checking.images import examine_all
 from cmmasksd.datasets.refer import Image
 from cmmasksd.datasets.transforms.loading import LoadReferringImage
@@ -48,13 +57,25 @@ PICTURES = {
     'truncated JPEG': (JPEG[:MIDDLE], UNREADABLE, 'truncated or no picture'),
     'JPEG cut within its header': (JPEG[:100], UNREADABLE, 'truncated or no picture'),
     'truncated PNG': (PNG[: len(PNG) // 2], UNREADABLE, 'truncated or no picture'),
-    'PNG with a wrong byte': (PNG[: len(PNG) // 2] + b'\x00\x01' + PNG[len(PNG) // 2 + 2 :], UNREADABLE, 'truncated or no picture'),
+    'PNG with a wrong byte': (
+        PNG[: len(PNG) // 2] + b'\x00\x01' + PNG[len(PNG) // 2 + 2 :],
+        UNREADABLE,
+        'truncated or no picture',
+    ),
     'another size': (make_jpeg(WIDTH, HEIGHT), WRONG_SIZE, 'is 128 x 96 pixels but instances.json says 96 x 128'),
     'turned by EXIF': (make_turned(), TURNED, 'its EXIF orientation is 3'),
     'JPEG with lost blocks': (JPEG[:MIDDLE] + JPEG[MIDDLE + 500 :], DAMAGED, 'premature end of data segment'),
-    'JPEG overwritten with zeros': (JPEG[: MIDDLE - 1000] + bytes(1000) + JPEG[MIDDLE:], SUSPECT, 'extraneous bytes before marker'),
+    'JPEG overwritten with zeros': (
+        JPEG[: MIDDLE - 1000] + bytes(1000) + JPEG[MIDDLE:],
+        SUSPECT,
+        'extraneous bytes before marker',
+    ),
     'JPEG filled up with an end marker': (JPEG[:MIDDLE] + b'\xff\xd9', DAMAGED, 'premature end of data segment'),
-    'progressive JPEG with lost blocks': (PROGRESSIVE[: len(PROGRESSIVE) // 2] + b'\xff\xd9', DAMAGED, 'premature end of data segment'),
+    'progressive JPEG with lost blocks': (
+        PROGRESSIVE[: len(PROGRESSIVE) // 2] + b'\xff\xd9',
+        DAMAGED,
+        'premature end of data segment',
+    ),
 }
 SOUND = {'JPEG': JPEG, 'PNG': PNG, 'progressive JPEG': PROGRESSIVE, 'JPEG with data after its end': JPEG + b'camera'}
 
@@ -87,10 +108,15 @@ def test_a_picture_may_have_two_problems(tmp_path):
 def test_what_is_no_file_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / 'pipe')  # opening it would wait for ever
     for path in (tmp_path, tmp_path / 'pipe'):
-        assert examine(Image(7, str(path), HEIGHT, WIDTH)) == [(UNREADABLE, 'it is a folder or a device, not a file; put the picture in its place')]
+        assert examine(Image(7, str(path), HEIGHT, WIDTH)) == [
+            (UNREADABLE, 'it is a folder or a device, not a file; put the picture in its place')
+        ]
 
 
-@pytest.mark.parametrize(('width', 'message'), [(12_000, '9000 x 12000 pixels (height x width) are more than is read'), (20_000, '180000000')])
+@pytest.mark.parametrize(
+    ('width', 'message'),
+    [(12_000, '9000 x 12000 pixels (height x width) are more than is read'), (20_000, '180000000')],
+)
 def test_a_huge_picture_is_not_decoded(tmp_path, monkeypatch, width, message):
     path = tmp_path / 'picture.png'
     PIL.Image.new('1', (width, 9_000)).save(path)
@@ -139,7 +165,11 @@ def test_problems_stand_in_the_report_with_path_and_id(tmp_path):
 def test_an_opencv_that_hears_nothing_is_told_of(tmp_path, monkeypatch):
     write_pictures(tmp_path)
     monkeypatch.setattr('cmmasksd.datasets.checking.folder.hears_damage', lambda: False)
-    assert any('goes unseen' in finding.text for group in check_refer(tmp_path, 'refcoco', 'own', jobs=0).groups for finding in group.findings)
+    assert any(
+        'goes unseen' in finding.text
+        for group in check_refer(tmp_path, 'refcoco', 'own', jobs=0).groups
+        for finding in group.findings
+    )
 
 
 def number_or_crash(image):

@@ -72,10 +72,25 @@ def test_json_has_all_findings_with_their_ids():
         'split_by': 'umd',
         'summary': {'error': 1, 'warning': 1, 'info': 7},
         'splits': {
-            'train': {'refs': 3, 'images': 2, 'sentences': 9, 'published': {'refs': 42226, 'images': 21899, 'sentences': None}},
+            'train': {
+                'refs': 3,
+                'images': 2,
+                'sentences': 9,
+                'published': {'refs': 42226, 'images': 21899, 'sentences': None},
+            },
             'own': {'refs': 1, 'images': 1, 'sentences': 1, 'published': None},
-            'val': {'refs': 0, 'images': 0, 'sentences': 0, 'published': {'refs': 2573, 'images': 1300, 'sentences': None}},
-            'test': {'refs': 0, 'images': 0, 'sentences': 0, 'published': {'refs': 5023, 'images': 2600, 'sentences': 9602}},
+            'val': {
+                'refs': 0,
+                'images': 0,
+                'sentences': 0,
+                'published': {'refs': 2573, 'images': 1300, 'sentences': None},
+            },
+            'test': {
+                'refs': 0,
+                'images': 0,
+                'sentences': 0,
+                'published': {'refs': 5023, 'images': 2600, 'sentences': 9602},
+            },
         },
         'images_decoded': 0,
         'groups': [

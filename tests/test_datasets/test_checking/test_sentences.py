@@ -14,7 +14,11 @@ SENTENCES = {
     'nothing left': (['&nbsp;', 'dog'], 'error', "ref 1: CLIP's tokenizer leaves nothing of sentence 10, '&nbsp;'"),
     'cut at both lengths': ([LONG], 'info', 'ref 1: sentence 10 has 42 tokens: .dog dog'),
     'said twice': (['a dog', 'A  Dog'], 'info', "ref 1: sentence 11 says again what another one says: 'A  Dog'"),
-    'said of two objects': (['Tree'], 'warning', "image 7: 'tree' is said of different objects, by refs 1, 2; no model can tell them apart"),
+    'said of two objects': (
+        ['Tree'],
+        'warning',
+        "image 7: 'tree' is said of different objects, by refs 1, 2; no model can tell them apart",
+    ),
 }
 
 
@@ -22,7 +26,9 @@ SENTENCES = {
 def test_sentences(tmp_path, name):
     sentences, level, message = SENTENCES[name]
     refs = [make_ref(1, 100, 7, 'train', *sentences), BASE[1]]
-    assert sum(message.replace('.dog', "'dog") in text for text in texts(check(tmp_path, refs, make_set()[1]), level)) == 1 + (sentences == [LONG])
+    assert sum(
+        message.replace('.dog', "'dog") in text for text in texts(check(tmp_path, refs, make_set()[1]), level)
+    ) == 1 + (sentences == [LONG])
 
 
 def test_sound_sentences_are_not_spoken_of(tmp_path):
@@ -34,7 +40,9 @@ def test_refs_of_one_object_may_say_the_same(tmp_path):
     assert found(check(tmp_path, refs, make_set()[1])) == {'shared-annotation': 1}
 
 
-@pytest.mark.parametrize(('words', 'cut'), [(15, {}), (16, {'cut-at-17': 1}), (20, {'cut-at-17': 1}), (21, {'cut-at-17': 1, 'cut-at-22': 1})])
+@pytest.mark.parametrize(
+    ('words', 'cut'), [(15, {}), (16, {'cut-at-17': 1}), (20, {'cut-at-17': 1}), (21, {'cut-at-17': 1, 'cut-at-22': 1})]
+)
 def test_cuts_are_those_of_training(tmp_path, words, cut):
     sentence = ' '.join(['dog'] * words)
     assert found(check(tmp_path, [make_ref(1, 100, 7, 'train', sentence)], make_set()[1])) == cut
@@ -50,7 +58,12 @@ def test_the_field_that_is_trained_on_is_looked_at(tmp_path):
 
 
 def test_pictures_of_two_splits_are_counted(tmp_path):
-    refs = [make_ref(1, 100, 7, 'train', 'a'), make_ref(2, 101, 7, 'val', 'b'), make_ref(3, 102, 8, 'val', 'c'), make_ref(4, 102, 8, 'test', 'd')]
+    refs = [
+        make_ref(1, 100, 7, 'train', 'a'),
+        make_ref(2, 101, 7, 'val', 'b'),
+        make_ref(3, 102, 8, 'val', 'c'),
+        make_ref(4, 102, 8, 'test', 'd'),
+    ]
     report = check(tmp_path, refs, make_set()[1])
     path = tmp_path / 'refcoco' / 'refs(own).p'
     assert texts(report, 'warning') == [
@@ -61,7 +74,9 @@ def test_pictures_of_two_splits_are_counted(tmp_path):
 
 def test_train_of_one_set_is_compared_with_val_and_test_of_another_both_ways(tmp_path):
     instances = make_set()[1]
-    write_set(tmp_path, [make_ref(1, 100, 7, 'val', 'a'), make_ref(2, 102, 8, 'train', 'a')], instances, 'refcocog', 'umd')
+    write_set(
+        tmp_path, [make_ref(1, 100, 7, 'val', 'a'), make_ref(2, 102, 8, 'train', 'a')], instances, 'refcocog', 'umd'
+    )
     refs = [make_ref(1, 100, 7, 'train', 'a'), make_ref(3, 102, 8, 'testA', 'b')]
     report = check(tmp_path, refs, instances, 'refcoco', 'unc')
     assert [text.partition(': ')[2] for text in texts(report, 'warning') if 'stand in train of' in text] == [

@@ -1,4 +1,6 @@
-"""The converted form of annotations: equal to the source, used only while it matches, and harmless when it is damaged or hostile."""
+"""The converted form of annotations: equal to the source, used only while it matches, and harmless when it is damaged
+or hostile.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ Loaded = tuple[ReferData, list[str]]
 
 
 def draw_segmentation(rng: np.random.Generator, height: int, width: int) -> list | dict:
-    """Polygons of whole or broken numbers, now and then with degenerate parts, or an RLE in each form that files have."""
+    """Polygons of whole or broken numbers, now and then with degenerate parts, or an RLE in each form that files
+    have.
+    """
     kind = rng.integers(6)
     left, top = rng.integers(0, width // 2), rng.integers(0, height // 2)
     square = [int(number) for number in (left, top, left + 9, top, left + 9, top + 8, left, top + 8)]
@@ -49,12 +53,23 @@ def draw_segmentation(rng: np.random.Generator, height: int, width: int) -> list
 
 
 def write_random_set(root: Path, seed: int, dataset: str = 'mine') -> Path:
-    """A few pictures, objects and refs of every kind; some refs share an object, one annotation is named by none and broken."""
+    """A few pictures, objects and refs of every kind; some refs share an object, one annotation is named by none and
+    broken.
+    """
     rng = np.random.default_rng(seed)
-    names = ['17975.jpg', *(f'picture {number} é.jpg' for number in range(1, 6))]  # the first is one of refclef's broken ones
-    images = [{'id': int(70 - number), 'file_name': name, 'height': 30 + number, 'width': 44} for number, name in enumerate(names)]
+    # the first is one of refclef's broken ones
+    names = ['17975.jpg', *(f'picture {number} é.jpg' for number in range(1, 6))]
+    images = [
+        {'id': int(70 - number), 'file_name': name, 'height': 30 + number, 'width': 44}
+        for number, name in enumerate(names)
+    ]
     annotations = [
-        {'id': 100 + number, 'image_id': image['id'], 'category_id': 1, 'segmentation': draw_segmentation(rng, image['height'], image['width'])}
+        {
+            'id': 100 + number,
+            'image_id': image['id'],
+            'category_id': 1,
+            'segmentation': draw_segmentation(rng, image['height'], image['width']),
+        }
         for number, image in enumerate(rng.permutation(images * 4))
     ]
     by_id = {image['id']: image for image in images}
@@ -63,7 +78,9 @@ def write_random_set(root: Path, seed: int, dataset: str = 'mine') -> Path:
         sentences = [(str(rng.choice(TEXTS)), str(rng.choice(TEXTS)).upper()) for _ in range(rng.integers(1, 4))]
         annotation = annotations[number]
         split = SPLITS[rng.integers(3)]
-        refs.append(make_ref_record(1000 - ref_id, annotation, by_id[annotation['image_id']], split, sentences, next_sentence))
+        refs.append(
+            make_ref_record(1000 - ref_id, annotation, by_id[annotation['image_id']], split, sentences, next_sentence)
+        )
         next_sentence += len(sentences)
     annotations.append({'id': 99, 'image_id': 1, 'segmentation': 'never looked into'})
     (root / dataset).mkdir(parents=True)
@@ -101,7 +118,9 @@ def form(root: Path) -> Path:
 
 @pytest.mark.parametrize('dataset', SETS)
 @pytest.mark.parametrize('seed', range(4))
-def test_the_converted_form_equals_the_source(tmp_path: Path, no_source: Callable[[], None], dataset: str, seed: int) -> None:
+def test_the_converted_form_equals_the_source(
+    tmp_path: Path, no_source: Callable[[], None], dataset: str, seed: int
+) -> None:
     write_random_set(tmp_path, seed, dataset)
     names = (None, *SPLITS)
     expected = {name: load_quietly(tmp_path, dataset, name) for name in names}
@@ -111,14 +130,19 @@ def test_the_converted_form_equals_the_source(tmp_path: Path, no_source: Callabl
         assert load_quietly(tmp_path, dataset, name) == expected[name]
     data, said = expected[None]
     assert len(data.refs) == 40 if dataset != 'refclef' else 0 < len(data.refs) < 40
-    assert [line for line in said if 'degenerate polygon parts' in line] and (dataset != 'refcoco' or 'published' in said[1])
+    assert [line for line in said if 'degenerate polygon parts' in line] and (
+        dataset != 'refcoco' or 'published' in said[1]
+    )
     assert list(load_quietly(tmp_path, dataset)[0].images) == list(data.images)
 
 
 def forms_of(data: ReferData) -> list[tuple]:
     """The types of each segmentation, which equality does not tell apart."""
     codes = [ref.segmentation for ref in data.refs]
-    return [(list, type(code[0])) if isinstance(code, list) else (type(code['counts']), type(code['counts'][0])) for code in codes]
+    return [
+        (list, type(code[0])) if isinstance(code, list) else (type(code['counts']), type(code['counts'][0]))
+        for code in codes
+    ]
 
 
 def test_segmentations_keep_their_forms_and_are_shared(root: Path, form: Path) -> None:
@@ -186,7 +210,9 @@ def test_a_changed_source_is_said_and_read(root: Path, form: Path, name: str, sa
     assert old in content
     path.write_bytes(content.replace(old, new) + b' ' * (not same_size))
     command = rf'convert_refer.py {root} --dataset mine --split-by unc'
-    with pytest.warns(ReferWarning, match=rf'refs\(unc\).safetensors: it was made from another {name[:4]}.*is ignored.*{command}'):
+    with pytest.warns(
+        ReferWarning, match=rf'refs\(unc\).safetensors: it was made from another {name[:4]}.*is ignored.*{command}'
+    ):
         data = load_refer(root, 'mine', 'unc')
     assert 'tiger' in str(data.refs) or 'picture 7' in str(data.images)
     assert form.read_bytes() == before
@@ -198,7 +224,9 @@ def test_a_source_that_is_half_there_and_changed_is_an_error(root: Path) -> None
     (root / 'mine/instances.json').unlink()
     with (root / 'mine/refs(unc).p').open('ab') as file:
         file.write(b' ')
-    with pytest.raises(ReferError, match=r'made from another refs\(unc\).p .*not all there; get them and run: python tools'):
+    with pytest.raises(
+        ReferError, match=r'made from another refs\(unc\).p .*not all there; get them and run: python tools'
+    ):
         load_refer(root, 'mine', 'unc')
 
 
@@ -220,16 +248,25 @@ def fill(name: str, value: float) -> Callable[[dict, dict], object]:
 
 
 HOSTILE: dict[str, tuple[Callable[[dict, dict], object], str]] = {
-    'another version': (lambda header, columns: header.update(version=2), r'not of the form of this release \(version 1\)'),
+    'another version': (
+        lambda header, columns: header.update(version=2),
+        r'not of the form of this release \(version 1\)',
+    ),
     'another set': (lambda header, columns: header.update(dataset='other'), "made for 'other' and not for 'mine'"),
     'no sources': (lambda header, columns: header.pop('sources'), 'made from another'),
     'sources no dict': (lambda header, columns: header.update(sources=[1]), 'made from another'),
     'a column missing': (lambda header, columns: columns.pop('ref.id'), 'expected columns.*ref.id'),
     'a column too many': (lambda header, columns: columns.update(more=np.zeros(3)), 'expected columns.*more'),
-    'floats for numbers': (lambda header, columns: columns.update({'ref.id': columns['ref.id'].astype(float)}), 'ref.id of another type'),
+    'floats for numbers': (
+        lambda header, columns: columns.update({'ref.id': columns['ref.id'].astype(float)}),
+        'ref.id of another type',
+    ),
     'a matrix': (lambda header, columns: columns.update({'ref.id': columns['ref.id'][None]}), 'ref.id of another type'),
     'a scalar': (lambda header, columns: columns.update({'ref.id': np.array(5)}), 'ref.id of another type'),
-    'lengths': (lambda header, columns: columns.update({'ref.id': columns['ref.id'][1:]}), 'unequal lengths in its table ref'),
+    'lengths': (
+        lambda header, columns: columns.update({'ref.id': columns['ref.id'][1:]}),
+        'unequal lengths in its table ref',
+    ),
     'ends beyond': (put('sentence.sent.ends', -1, 10**15), 'sentence.sent.ends that does not divide'),
     'ends below zero': (put('sentence.sent.ends', 0, -5), 'sentence.sent.ends that does not divide'),
     'ends that fall': (put('part.points.ends', 1, 0), 'part.points.ends that does not divide'),
@@ -240,9 +277,18 @@ HOSTILE: dict[str, tuple[Callable[[dict, dict], object], str]] = {
     'a row beyond': (put('ref.annotation', 3, 10**12), 'ref.annotation that points beyond its table annotation'),
     'a row before': (put('annotation.image', 3, -1), 'annotation.image that points beyond its table image'),
     'a split beyond': (put('ref.split', 3, 3), 'ref.split that points beyond'),
-    'a ref twice': (lambda header, columns: put('ref.id', 3, columns['ref.id'][4])(header, columns), 'the same number twice in its column ref.id'),
-    'no sentence': (lambda header, columns: put('ref.sentences.ends', 1, columns['ref.sentences.ends'][0])(header, columns), 'refs without a sent'),
-    'no refs': (lambda header, columns: columns.update({name: column[:0] for name, column in columns.items()}), 'no refs'),
+    'a ref twice': (
+        lambda header, columns: put('ref.id', 3, columns['ref.id'][4])(header, columns),
+        'the same number twice in its column ref.id',
+    ),
+    'no sentence': (
+        lambda header, columns: put('ref.sentences.ends', 1, columns['ref.sentences.ends'][0])(header, columns),
+        'refs without a sent',
+    ),
+    'no refs': (
+        lambda header, columns: columns.update({name: column[:0] for name, column in columns.items()}),
+        'no refs',
+    ),
     'an unknown kind': (put('annotation.kind', 0, 4), 'unknown kind'),
     'a file of another folder': (fill('image.name', ord('/')), 'plain file name'),
     'names not UTF-8': (fill('image.name', 0xFF), 'image.name that is not UTF-8'),
@@ -271,10 +317,19 @@ def test_hostile_content_is_said_and_ignored_or_an_error(root: Path, form: Path,
     assert str(caught.value).startswith(str(form))
 
 
-NO_FORMS = [b'', b'x', b'\xff' * 64, (2**40).to_bytes(8, 'little') + b'{}', b'\x02' + bytes(7) + b'{}', save({'header': np.zeros(9)})]
+NO_FORMS = [
+    b'',
+    b'x',
+    b'\xff' * 64,
+    (2**40).to_bytes(8, 'little') + b'{}',
+    b'\x02' + bytes(7) + b'{}',
+    save({'header': np.zeros(9)}),
+]
 
 
-@pytest.mark.parametrize('content', NO_FORMS, ids=['empty', 'a letter', 'no header', 'endless header', 'no columns', 'header only'])
+@pytest.mark.parametrize(
+    'content', NO_FORMS, ids=['empty', 'a letter', 'no header', 'endless header', 'no columns', 'header only']
+)
 def test_files_that_are_something_else(root: Path, form: Path, content: bytes) -> None:
     form.write_bytes(content)
     with pytest.warns(ReferWarning, match=r'safetensors: it (cannot be read|is not of the form)'):
@@ -300,10 +355,12 @@ def test_hostile_segmentations_are_refused_when_decoded(root: Path, form: Path) 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
-def test_a_damaged_file_never_changes_what_is_loaded(root: Path, form: Path, place: float, byte: int, cut: bool) -> None:
+def test_a_damaged_file_never_changes_what_is_loaded(
+    root: Path, form: Path, place: float, byte: int, cut: bool
+) -> None:
     intact = form.read_bytes()
     position = int(place * len(intact))
-    form.write_bytes(intact[:position] if cut else intact[:position] + bytes([byte]) + intact[position + 1:])
+    form.write_bytes(intact[:position] if cut else intact[:position] + bytes([byte]) + intact[position + 1 :])
     try:
         data, said = load_quietly(root)
         assert data.refs == read_annotations(root / 'mine', 'unc').refs

@@ -16,7 +16,10 @@ REFS = [
         'negative': -(2**40),
         'share': 0.25,
         'flags': [True, False, None],
-        'sentences': [{'tokens': ['the', 'caf\u00e9'], 'raw': 'The caf\u00e9!', 'sent': '\u5de6 zebra', 'sent_id': 3}, {'tokens': []}],
+        'sentences': [
+            {'tokens': ['the', 'caf\u00e9'], 'raw': 'The caf\u00e9!', 'sent': '\u5de6 zebra', 'sent_id': 3},
+            {'tokens': []},
+        ],
     }
 ]
 
@@ -43,9 +46,11 @@ def test_plain_data_of_every_protocol_of_python_3(tmp_path, protocol):
     assert load_plain_pickle(path) == REFS
 
 
-# what Python 2.7's cPickle writes for [{'ref_id': 7L, 'raw': 'lady', 'sent': u'caf\xe9', 'n': 1}], protocols 0 and 2, memo counted from 1
+# what Python 2.7's cPickle writes for [{'ref_id': 7L, 'raw': 'lady', 'sent': u'caf\xe9', 'n': 1}], protocols 0 and 2,
+# memo counted from 1
 PYTHON_2 = {
-    'protocol 0': b"(lp1\n(dp2\nS'ref_id'\np3\nL7L\nsS'raw'\np4\nS'lady'\np5\nsS'sent'\np6\nVcaf\xe9\np7\nsS'n'\nI1\nsa.",
+    'protocol 0': b"(lp1\n(dp2\nS'ref_id'\np3\nL7L\nsS'raw'\np4\nS'lady'\np5\nsS'sent'\np6\nVcaf\xe9\np7\n"
+    b"sS'n'\nI1\nsa.",
     'protocol 2': b'\x80\x02]q\x01}q\x02(U\x06ref_idq\x03\x8a\x01\x07U\x03rawq\x04U\x04ladyq\x05U\x04sentq\x06'
     b'X\x05\x00\x00\x00caf\xc3\xa9q\x07U\x01nq\x08K\x01ua.',
 }
@@ -124,7 +129,9 @@ def test_dangerous_opcodes_are_named_with_their_offset(tmp_path, name):
 
 @pytest.mark.parametrize('inside', range(5))
 def test_a_frame_cannot_lead_the_unpickler_astray(tmp_path, inside):
-    """LONG_BINPUT 1 across the end of a frame: the unpickler alone would read its four bytes anew after it, as an index of 700 millions."""
+    """LONG_BINPUT 1 across the end of a frame: the unpickler alone would read its four bytes anew after it, as an
+    index of 700 millions.
+    """
     frame = b'Nr\1\0\0\0'[: 2 + inside]
     content = b'\x80\x04\x95' + struct.pack('<Q', len(frame)) + b'Nr\1\0\0\0N((N.'
     tracemalloc.start()
@@ -192,7 +199,9 @@ def test_round_trip(tmp_path_factory, value, protocol):
 @given(data=st.data())
 def test_mutated_pickles_load_or_raise_our_error(tmp_path_factory, data):
     content = bytearray(pickle.dumps(REFS, protocol=data.draw(st.integers(0, 4))))
-    for position, byte in data.draw(st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), min_size=1, max_size=6)):
+    for position, byte in data.draw(
+        st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), min_size=1, max_size=6)
+    ):
         content[position] = byte
     path = tmp_path_factory.getbasetemp() / 'mutated.p'
     path.write_bytes(bytes(content))

@@ -27,7 +27,8 @@ def make_ref(ref_id, ann_id, image_id, split, *sentences):
         'file_name': f'COCO_train2014_{image_id:012d}_{ann_id}.jpg',
         'sent_ids': [10 * ref_id + index for index in range(len(sentences))],
         'sentences': [
-            {'tokens': text.split(), 'raw': text.title() + '!', 'sent': text, 'sent_id': 10 * ref_id + index} for index, text in enumerate(sentences)
+            {'tokens': text.split(), 'raw': text.title() + '!', 'sent': text, 'sent_id': 10 * ref_id + index}
+            for index, text in enumerate(sentences)
         ],
     }
 
@@ -44,11 +45,19 @@ def make_set():
         make_ref(4, 102, 8, 'testB', 'car on the right'),
     ]
     instances = {
-        'images': [{'id': key, 'file_name': f'COCO_train2014_{key:012d}.jpg', 'height': HEIGHT, 'width': WIDTH} for key in (7, 8, 9)],
+        'images': [
+            {'id': key, 'file_name': f'COCO_train2014_{key:012d}.jpg', 'height': HEIGHT, 'width': WIDTH}
+            for key in (7, 8, 9)
+        ],
         'annotations': [
             {'id': 100, 'image_id': 7, 'category_id': 1, 'segmentation': [SQUARE]},
             {'id': 101, 'image_id': 7, 'category_id': 1, 'segmentation': [SQUARE, [40, 30, 50, 30, 50, 38]]},
-            {'id': 102, 'image_id': 8, 'category_id': 1, 'segmentation': {'size': [HEIGHT, WIDTH], 'counts': rle['counts'].decode()}},
+            {
+                'id': 102,
+                'image_id': 8,
+                'category_id': 1,
+                'segmentation': {'size': [HEIGHT, WIDTH], 'counts': rle['counts'].decode()},
+            },
             {'id': 999, 'image_id': 9, 'segmentation': 'never looked into'},
         ],
         'categories': [{'id': 1, 'name': 'thing'}],
@@ -75,11 +84,17 @@ def test_records(tmp_path):
     assert (data.root, data.dataset, data.split_by) == (str(tmp_path), 'refcoco', 'own')
     assert data.split_names == ('train', 'testA', 'testB')
     assert [ref.ref_id for ref in data.split('train')] == [1, 2]
-    assert data.refs[0].sentences == (Sentence(10, 'left zebra', 'Left Zebra!'), Sentence(11, 'the striped one', 'The Striped One!'))
+    assert data.refs[0].sentences == (
+        Sentence(10, 'left zebra', 'Left Zebra!'),
+        Sentence(11, 'the striped one', 'The Striped One!'),
+    )
     assert data.refs[0].segmentation == [SQUARE]
     assert data.refs[2].segmentation is data.refs[3].segmentation
     path = str(tmp_path / 'images/train2014/COCO_train2014_000000000007.jpg')
-    assert data.images == {7: Image(7, path, HEIGHT, WIDTH), 8: Image(8, path.replace('07.jpg', '08.jpg'), HEIGHT, WIDTH)}
+    assert data.images == {
+        7: Image(7, path, HEIGHT, WIDTH),
+        8: Image(8, path.replace('07.jpg', '08.jpg'), HEIGHT, WIDTH),
+    }
 
 
 def test_masks_are_those_of_the_annotations(tmp_path):
@@ -118,7 +133,8 @@ def test_refclef_folder_and_its_broken_pictures(tmp_path):
     refs, instances = make_set()
     instances['images'][0]['file_name'] = '17975.jpg'
     instances['images'][1]['file_name'] = '25.jpg'
-    instances['annotations'][2]['segmentation'] = [instances['annotations'][2]['segmentation']]  # a list of RLEs, as in refclef
+    # a list of RLEs, as in refclef
+    instances['annotations'][2]['segmentation'] = [instances['annotations'][2]['segmentation']]
     write_set(tmp_path, refs, instances, 'refclef', 'unc', images='images/saiapr_tc-12')
     data = load_refer(tmp_path, 'refclef', 'unc')
     assert [ref.ref_id for ref in data.refs] == [3, 4]
@@ -185,7 +201,11 @@ CASES = {
     'surrogates': (BAD_REF + ('sentences', 0, 'sent'), 'a\ud800', 'sentence 10 .* not text'),
     'unknown annotation': (BAD_REF + ('ann_id',), 555, NEAR_REF + ': its annotation 555 is not in .*instances.json'),
     'unknown image': (BAD_REF + ('image_id',), 555, NEAR_REF + ': its image 555 is not in .*instances.json'),
-    'annotation of another image': (BAD_ANN + ('image_id',), 8, NEAR_ANN + 'it belongs to image 8, but the ref that names it to image 7'),
+    'annotation of another image': (
+        BAD_ANN + ('image_id',),
+        8,
+        NEAR_ANN + 'it belongs to image 8, but the ref that names it to image 7',
+    ),
     'second ref of another image': (('refs', 3, 'image_id'), 7, 'ref 4: annotation 102 .* belongs to image 8'),
     'instances no dict': (('instances',), [], "must hold a dict with 'images'"),
     'no images': (('instances', 'images'), ..., "no list 'images'"),
@@ -194,7 +214,11 @@ CASES = {
     'annotation id a string': (BAD_ANN + ('id',), '100', r'instances.json, annotations\[0\]'),
     'annotation id twice': (('instances', 'annotations', 1, 'id'), 100, r'annotations\[1\]: id 100 is there twice'),
     'image id twice': (('instances', 'images', 2, 'id'), 7, r'images\[2\]: id 7 is there twice'),
-    'no file_name': (BAD_IMAGE + ('file_name',), ..., NEAR_REF + ": image 7 of .*instances.json: 'file_name' is missing"),
+    'no file_name': (
+        BAD_IMAGE + ('file_name',),
+        ...,
+        NEAR_REF + ": image 7 of .*instances.json: 'file_name' is missing",
+    ),
     'file_name up': (BAD_IMAGE + ('file_name',), '..', 'plain file name'),
     'file_name of another folder': (BAD_IMAGE + ('file_name',), '../../etc/passwd', 'plain file name'),
     'file_name absolute': (BAD_IMAGE + ('file_name',), '/etc/passwd', 'plain file name'),
@@ -208,28 +232,60 @@ CASES = {
     'no segmentation': (BAD_ANN + ('segmentation',), ..., NEAR_ANN + 'its segmentation is empty'),
     'segmentation empty': (BAD_ANN + ('segmentation',), [], 'its segmentation is empty'),
     'segmentation text': (BAD_ANN + ('segmentation',), 'x', 'neither polygons nor RLE'),
-    'no usable part': (BAD_ANN + ('segmentation',), [[1, 2, 3, 4]], NEAR_ANN + 'none of its polygon parts encloses anything'),
+    'no usable part': (
+        BAD_ANN + ('segmentation',),
+        [[1, 2, 3, 4]],
+        NEAR_ANN + 'none of its polygon parts encloses anything',
+    ),
     'part a number': (BAD_ANN + ('segmentation',), [5], 'not a list of numbers'),
     'part of text': (BAD_ANN + ('segmentation',), [['1'] * 6], 'not a flat list of numbers'),
     'part nested': (BAD_ANN + ('segmentation',), [[[1, 2], [3]]], 'not a flat list of numbers'),
     'part of huge numbers': (BAD_ANN + ('segmentation',), [[10**30] * 6], 'not a flat list of numbers'),
     'NaN': (BAD_ANN + ('segmentation',), [[float('nan'), *SQUARE[1:]]], NEAR_ANN + 'a polygon has NaN or infinite'),
     'infinite': (BAD_ANN + ('segmentation',), [[float('inf'), *SQUARE[1:]]], 'NaN or infinite'),
-    'far outside': (BAD_ANN + ('segmentation',), [[100 * number for number in SQUARE]], 'far outside the picture of 40 x 60'),
+    'far outside': (
+        BAD_ANN + ('segmentation',),
+        [[100 * number for number in SQUARE]],
+        'far outside the picture of 40 x 60',
+    ),
     'endless outline': (BAD_ANN + ('segmentation',), [[0, 0, 60, 40] * 20_000], 'has an outline of'),
     'endless parts': (BAD_ANN + ('segmentation',), [SQUARE] * 5000, '5000 parts'),
     'RLE without counts': (BAD_ANN + ('segmentation',), {'size': [HEIGHT, WIDTH]}, 'not an RLE with size and counts'),
-    'RLE of another size': (BAD_ANN + ('segmentation',), RLE | {'size': [WIDTH, HEIGHT]}, r'RLE has size \[60, 40\], but its picture \[40, 60\]'),
-    'RLE of no size': (BAD_ANN + ('segmentation',), RLE | {'size': '40x60'}, r'size of its RLE is not \[height, width\]'),
+    'RLE of another size': (
+        BAD_ANN + ('segmentation',),
+        RLE | {'size': [WIDTH, HEIGHT]},
+        r'RLE has size \[60, 40\], but its picture \[40, 60\]',
+    ),
+    'RLE of no size': (
+        BAD_ANN + ('segmentation',),
+        RLE | {'size': '40x60'},
+        r'size of its RLE is not \[height, width\]',
+    ),
     'RLE too short': (BAD_ANN + ('segmentation',), RLE | {'counts': [10, 20]}, 'do not add up to the 2400 pixels'),
     'RLE too long': (BAD_ANN + ('segmentation',), RLE | {'counts': [0, 2400, 1]}, 'do not add up'),
     'RLE negative': (BAD_ANN + ('segmentation',), RLE | {'counts': [-100, 2500]}, 'do not add up'),
     'RLE of floats': (BAD_ANN + ('segmentation',), RLE | {'counts': [0.5, 2399.5]}, 'RLE of its segmentation is not'),
     'RLE compressed, too long': (BAD_ANN + ('segmentation',), RLE | {'counts': 'oooo1oooo1'}, 'do not add up'),
-    'RLE compressed, cut off': (BAD_ANN + ('segmentation',), RLE | {'counts': 'o'}, 'compressed counts of its RLE are broken'),
-    'RLE compressed, endless': (BAD_ANN + ('segmentation',), RLE | {'counts': 'o' * 40 + '1'}, 'compressed counts of its RLE are broken'),
-    'RLE compressed, odd letters': (BAD_ANN + ('segmentation',), RLE | {'counts': '\u00e9 \n'}, 'compressed counts of its RLE are broken'),
-    'RLE compressed, empty': (BAD_ANN + ('segmentation',), RLE | {'counts': ''}, 'compressed counts of its RLE are broken'),
+    'RLE compressed, cut off': (
+        BAD_ANN + ('segmentation',),
+        RLE | {'counts': 'o'},
+        'compressed counts of its RLE are broken',
+    ),
+    'RLE compressed, endless': (
+        BAD_ANN + ('segmentation',),
+        RLE | {'counts': 'o' * 40 + '1'},
+        'compressed counts of its RLE are broken',
+    ),
+    'RLE compressed, odd letters': (
+        BAD_ANN + ('segmentation',),
+        RLE | {'counts': '\u00e9 \n'},
+        'compressed counts of its RLE are broken',
+    ),
+    'RLE compressed, empty': (
+        BAD_ANN + ('segmentation',),
+        RLE | {'counts': ''},
+        'compressed counts of its RLE are broken',
+    ),
     'second RLE broken': (BAD_ANN + ('segmentation',), [RLE, 5], 'not an RLE with size and counts'),
 }
 
@@ -293,12 +349,17 @@ def test_a_clean_set_of_ones_own_gives_no_warning(tmp_path):
 
 def test_counts_that_differ_from_the_published_ones_are_named(tmp_path):
     write_set(tmp_path, *make_set(), dataset='refcoco+', split_by='unc')
-    with pytest.warns(ReferWarning, match='train has 2 refs, published are 42278.*train has 3 sentences, published are 120191'):
+    with pytest.warns(
+        ReferWarning, match='train has 2 refs, published are 42278.*train has 3 sentences, published are 120191'
+    ):
         load_refer(tmp_path, 'refcoco+', 'unc')
 
 
 def test_published_counts_add_up():
-    totals = {name: [sum(filter(None, column)) for column in zip(*splits.values(), strict=True)] for name, splits in PUBLISHED_COUNTS.items()}
+    totals = {
+        name: [sum(filter(None, column)) for column in zip(*splits.values(), strict=True)]
+        for name, splits in PUBLISHED_COUNTS.items()
+    }
     assert totals['refcoco', 'unc'][0] == 50000 and totals['refcoco', 'unc'][2] == 142210
     assert totals['refcoco+', 'unc'][0] == 49856 and totals['refcoco+', 'unc'][2] == 141564
     assert totals['refcocog', 'umd'][0] == 49822 and totals['refcocog', 'google'][2] == 95010
@@ -319,14 +380,21 @@ def test_rle_of_any_mask_is_read_back(mask):
     """The compressed counts are decoded by our own check first: it must accept whatever pycocotools writes."""
     height, width = mask.shape
     code = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    runs = np.diff(np.flatnonzero(np.diff(mask.T.ravel(), prepend=~mask.T.ravel()[0], append=~mask.T.ravel()[-1]))).tolist()
+    runs = np.diff(
+        np.flatnonzero(np.diff(mask.T.ravel(), prepend=~mask.T.ravel()[0], append=~mask.T.ravel()[-1]))
+    ).tolist()
     plain = ([0] if mask[0, 0] else []) + runs
     for counts in (code['counts'], code['counts'].decode(), plain):
         np.testing.assert_array_equal(decode_mask({'size': [height, width], 'counts': counts}, height, width), mask)
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.one_of(st.text(st.characters(min_codepoint=48, max_codepoint=111), max_size=12), st.lists(st.integers(-5, 30), max_size=8)))
+@given(
+    st.one_of(
+        st.text(st.characters(min_codepoint=48, max_codepoint=111), max_size=12),
+        st.lists(st.integers(-5, 30), max_size=8),
+    )
+)
 def test_any_counts_decode_or_raise_our_error(counts):
     try:
         assert decode_mask({'size': [5, 6], 'counts': counts}, 5, 6).shape == (5, 6)
@@ -336,12 +404,18 @@ def test_any_counts_decode_or_raise_our_error(counts):
 
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.sampled_from(['size', 'counts', 'sent', 'id']), children, max_size=3),
+    lambda children: (
+        st.lists(children, max_size=3)
+        | st.dictionaries(st.sampled_from(['size', 'counts', 'sent', 'id']), children, max_size=3)
+    ),
 )
 PLACES = [
     *(BAD_REF + (key,) for key in ('ref_id', 'ann_id', 'image_id', 'category_id', 'split', 'sentences')),
     *(BAD_REF + ('sentences', 0) + tail for tail in ((), ('sent',), ('raw',), ('sent_id',))),
-    *(BAD_ANN + tail for tail in ((), ('id',), ('image_id',), ('segmentation',), ('segmentation', 0), ('segmentation', 0, 3))),
+    *(
+        BAD_ANN + tail
+        for tail in ((), ('id',), ('image_id',), ('segmentation',), ('segmentation', 0), ('segmentation', 0, 3))
+    ),
     *(BAD_IMAGE + tail for tail in ((), ('id',), ('file_name',), ('height',), ('width',))),
 ]
 

@@ -18,17 +18,30 @@ from cmmasksd.datasets.refer.segmentation import MAX_OUTLINE, MAX_PARTS, clean_s
 
 HEIGHT, WIDTH = 20, 30
 MASKS = np_st.arrays(bool, st.tuples(st.integers(1, 24), st.integers(1, 24))).filter(np.any)
-STARTS, STEPS, COORDINATES = st.integers(-3, 10), st.integers(-2, 2), st.one_of(st.integers(-15, 40), st.floats(-15, 40, width=32))
+STARTS, STEPS, COORDINATES = (
+    st.integers(-3, 10),
+    st.integers(-2, 2),
+    st.one_of(st.integers(-15, 40), st.floats(-15, 40, width=32)),
+)
 SHAPES = st.integers(3, 9).flatmap(lambda count: st.lists(COORDINATES, min_size=2 * count, max_size=2 * count))
 LINES = st.builds(
-    lambda x, y, step_x, step_y, places: [float(number) for place in places for number in (x + place * step_x, y + place * step_y)],
-    STARTS, STARTS, STEPS, STEPS, st.lists(st.integers(0, 8), min_size=3, max_size=9),
+    lambda x, y, step_x, step_y, places: [
+        float(number) for place in places for number in (x + place * step_x, y + place * step_y)
+    ],
+    STARTS,
+    STARTS,
+    STEPS,
+    STEPS,
+    st.lists(st.integers(0, 8), min_size=3, max_size=9),
 )
 DEGENERATE = st.one_of(LINES, LINES, st.lists(COORDINATES, max_size=5), st.lists(COORDINATES, min_size=7, max_size=7))
 PARTS = st.one_of(SHAPES, SHAPES, SHAPES, LINES)
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.integers(0, HEIGHT * WIDTH),
-    lambda inner: st.lists(inner, max_size=8) | st.fixed_dictionaries({}, optional=dict(size=st.just([HEIGHT, WIDTH]) | inner, counts=inner)),
+    lambda inner: (
+        st.lists(inner, max_size=8)
+        | st.fixed_dictionaries({}, optional=dict(size=st.just([HEIGHT, WIDTH]) | inner, counts=inner))
+    ),
 )
 
 
@@ -88,9 +101,11 @@ def test_every_form_of_rle_is_read_back(mask: np.ndarray, data: st.DataObject) -
     for _ in range(data.draw(st.integers(1, 5))):  # a run may be split by an empty one of the other kind
         place = data.draw(st.integers(0, len(empty_runs) - 1))
         first = data.draw(st.integers(0, empty_runs[place]))
-        empty_runs[place:place + 1] = [first, 0, empty_runs[place] - first]
+        empty_runs[place : place + 1] = [first, 0, empty_runs[place] - first]
     compressed = coco_mask.encode(np.asfortranarray(mask, np.uint8))['counts']
-    compressed_empty_runs = coco_mask.frPyObjects(dict(size=[height, width], counts=empty_runs), height, width)['counts']
+    compressed_empty_runs = coco_mask.frPyObjects(dict(size=[height, width], counts=empty_runs), height, width)[
+        'counts'
+    ]
     for counts in (compressed, compressed.decode(), plain, empty_runs, compressed_empty_runs):
         code = dict(size=[height, width], counts=counts)
         for segmentation in (code, [code], [code, code]):
@@ -105,7 +120,8 @@ def test_a_list_of_rles_is_their_union(masks: list[np.ndarray], data: st.DataObj
     codes = []
     for mask in masks:
         runs = runs_of(mask)
-        runs[0:1] = [0, 0] * data.draw(st.integers(0, 200)) + runs[0:1]  # more runs than pixels: merged as they are, they overrun a buffer
+        # more runs than pixels: merged as they are, they overrun a buffer
+        runs[0:1] = [0, 0] * data.draw(st.integers(0, 200)) + runs[0:1]
         codes.append(dict(size=[7, 9], counts=runs))
     np.testing.assert_array_equal(decode_mask(codes, 7, 9), np.any(masks, axis=0))
 

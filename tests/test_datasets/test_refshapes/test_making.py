@@ -1,4 +1,6 @@
-"""RefShapes, judged mostly from its files alone: a second reader of the sentences checks each against the annotated shapes."""
+"""RefShapes, judged mostly from its files alone: a second reader of the sentences checks each against the annotated
+shapes.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Made(NamedTuple):
 
 def read(root: Path) -> Made:
     folder = root / 'refshapes'
-    return Made(root, json.loads((folder / 'instances.json').read_text()), pickle.loads((folder / 'refs(unc).p').read_bytes()))
+    return Made(
+        root, json.loads((folder / 'instances.json').read_text()), pickle.loads((folder / 'refs(unc).p').read_bytes())
+    )
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -60,7 +64,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return read(root)
 
 
-# ---- the files ------------------------------------------------------------------------------------------------------------------------
+# ---- the files -------------------------------------------------------------------------------------------------------
 
 
 def test_files_have_the_keys_of_refer_and_coco(made: Made) -> None:
@@ -73,11 +77,22 @@ def test_files_have_the_keys_of_refer_and_coco(made: Made) -> None:
     for annotation in annotations.values():
         assert {'id', 'image_id', 'category_id', 'segmentation', 'area', 'bbox', 'iscrowd'} <= annotation.keys()
     for ref in made.refs:
-        assert ref.keys() == {'ref_id', 'ann_id', 'image_id', 'category_id', 'split', 'file_name', 'sent_ids', 'sentences'}
+        assert ref.keys() == {
+            'ref_id',
+            'ann_id',
+            'image_id',
+            'category_id',
+            'split',
+            'file_name',
+            'sent_ids',
+            'sentences',
+        }
         annotation, image = annotations[ref['ann_id']], images[ref['image_id']]
         assert (annotation['image_id'], annotation['category_id']) == (ref['image_id'], ref['category_id'])
         assert ref['file_name'] == f'{image["file_name"][:-4]}_{ref["ann_id"]}.jpg'
-        assert 1 <= len(ref['sentences']) <= 4 and len({sentence['sent'] for sentence in ref['sentences']}) == len(ref['sentences'])
+        assert 1 <= len(ref['sentences']) <= 4 and len({sentence['sent'] for sentence in ref['sentences']}) == len(
+            ref['sentences']
+        )
         for sentence in ref['sentences']:
             assert sentence.keys() == {'tokens', 'raw', 'sent', 'sent_id'}
             assert sentence['tokens'] == sentence['sent'].split() and sentence['sent'] == sentence['sent'].lower()
@@ -102,7 +117,9 @@ def test_splits_share_no_picture_and_every_picture_has_two_refs(made: Made) -> N
         splits_of.setdefault(ref['image_id'], set()).add(ref['split'])
     assert Counter(min(splits) for splits in splits_of.values()) == {'train': 102, 'val': 6, 'testA': 6, 'testB': 6}
     assert all(len(splits) == 1 for splits in splits_of.values())
-    assert min(Counter(image_id for image_id, _ in {(ref['image_id'], ref['ann_id']) for ref in made.refs}).values()) >= 2
+    assert (
+        min(Counter(image_id for image_id, _ in {(ref['image_id'], ref['ann_id']) for ref in made.refs}).values()) >= 2
+    )
 
 
 def test_solid_shapes_have_the_colour_that_is_annotated(made: Made) -> None:
@@ -131,10 +148,13 @@ def test_the_reader_of_refer_sets_reads_it(made: Made) -> None:
         rows, columns = np.nonzero(decode_mask(ref.segmentation, image.height, image.width))
         left, top, width, height = boxes[ref.ann_id]
         drawn = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        assert Path(image.path).is_file() and np.abs(np.subtract(drawn, [left, top, left + width, top + height])).max() <= 1
+        assert (
+            Path(image.path).is_file()
+            and np.abs(np.subtract(drawn, [left, top, left + width, top + height])).max() <= 1
+        )
 
 
-# ---- the masks ------------------------------------------------------------------------------------------------------------------------
+# ---- the masks -------------------------------------------------------------------------------------------------------
 
 
 def test_segmentations_decode_to_the_visible_pixels() -> None:
@@ -151,25 +171,34 @@ def test_segmentations_decode_to_the_visible_pixels() -> None:
             assert (mask & seen).sum() / (mask | seen).sum() > 0.95
             assert annotation['area'] == seen.sum()
             hidden = 'hidden ' if view.things[number].share < 0.95 else ''
-            forms[hidden + ('polygons' if isinstance(segmentation, list) else type(segmentation['counts']).__name__)] += 1
+            forms[
+                hidden + ('polygons' if isinstance(segmentation, list) else type(segmentation['counts']).__name__)
+            ] += 1
     assert forms['polygons'] > 200 and min(forms['hidden polygons'], forms['str'], forms['list']) > 5
 
 
-def shape(kind: str, colour: str, x: float, y: float, radius: float = 20, size: str = 'large', texture: str = 'solid') -> Shape:
+def shape(
+    kind: str, colour: str, x: float, y: float, radius: float = 20, size: str = 'large', texture: str = 'solid'
+) -> Shape:
     return Shape(kind, colour, size, texture, x, y, radius, 0)
 
 
-@pytest.mark.parametrize('occluder, parts, form', [
-    (shape('triangle', 'red', 64, 56.6, 27), 2, list),  # cuts the square behind it in two
-    (shape('circle', 'red', 64, 48, 10), 1, dict),  # leaves a hole, which polygons cannot say
-    (shape('circle', 'red', 20, 20, 8), 1, list),
-])
+@pytest.mark.parametrize(
+    'occluder, parts, form',
+    [
+        (shape('triangle', 'red', 64, 56.6, 27), 2, list),  # cuts the square behind it in two
+        (shape('circle', 'red', 64, 48, 10), 1, dict),  # leaves a hole, which polygons cannot say
+        (shape('circle', 'red', 20, 20, 8), 1, list),
+    ],
+)
 def test_hidden_shapes(occluder: Shape, parts: int, form: type) -> None:
     scene = Scene(96, 128, (shape('square', 'blue', 64, 48, 28), occluder))
     view = look(scene)
     assert view is not None
     for seed in range(5):  # some seeds choose RLE for variety
-        segmentation = describe_picture('a.jpg', 'val', scene, view, {}, np.random.default_rng(seed))['annotations'][0]['segmentation']
+        segmentation = describe_picture('a.jpg', 'val', scene, view, {}, np.random.default_rng(seed))['annotations'][0][
+            'segmentation'
+        ]
         mask = decode(segmentation, 96, 128)
         assert (mask & view.masks[0]).sum() / (mask | view.masks[0]).sum() > 0.95
         assert cv2.connectedComponents(mask.astype(np.uint8))[0] - 1 == parts
@@ -180,23 +209,36 @@ def test_a_shape_that_a_viewer_could_miss_spoils_the_scene() -> None:
     assert look(Scene(96, 128, (shape('circle', 'blue', 64, 48), shape('circle', 'red', 70, 48)))) is None
 
 
-# ---- the meaning of sentences, read a second time -------------------------------------------------------------------------------------
+# ---- the meaning of sentences, read a second time --------------------------------------------------------------------
 
-WAYS = {'left': (-1, 0), 'right': (1, 0), 'above': (0, -1), 'below': (0, 1), 'under': (0, 1), 'top': (0, -1), 'bottom': (0, 1)}
+WAYS = {
+    'left': (-1, 0),
+    'right': (1, 0),
+    'above': (0, -1),
+    'below': (0, 1),
+    'under': (0, 1),
+    'top': (0, -1),
+    'bottom': (0, 1),
+}
 NOUN_PHRASE = rf'((?:(?:large|big|small|{"|".join([*TEXTURES, *COLOURS])}) )*(?:{"|".join(KINDS)}|shape|object|thing))'
 RELATION = re.compile(rf'(?:the )?{NOUN_PHRASE} (?:(?:to the )?(left|right) of|(above|below|under)) the {NOUN_PHRASE}')
-POSITIONS = [re.compile(pattern) for pattern in (
-    rf'(?:the )?(?P<v>top|bottom) (?P<h>left|right) (?P<noun>{NOUN_PHRASE})',
-    rf'(?:the )?(?P<noun>{NOUN_PHRASE}) in the (?P<v>top|bottom) (?P<h>left|right)',
-    rf'(?:the )?(?P<h>left|right)most (?P<noun>{NOUN_PHRASE})',
-    rf'(?:the )?(?P<v>top|bottom|topmost|lowest) (?P<noun>{NOUN_PHRASE})',
-    rf'the (?P<noun>{NOUN_PHRASE}) on the far (?P<h>left|right)',
-    rf'the (?P<noun>{NOUN_PHRASE}) at the (?P<v>top|bottom)',
-)]
+POSITIONS = [
+    re.compile(pattern)
+    for pattern in (
+        rf'(?:the )?(?P<v>top|bottom) (?P<h>left|right) (?P<noun>{NOUN_PHRASE})',
+        rf'(?:the )?(?P<noun>{NOUN_PHRASE}) in the (?P<v>top|bottom) (?P<h>left|right)',
+        rf'(?:the )?(?P<h>left|right)most (?P<noun>{NOUN_PHRASE})',
+        rf'(?:the )?(?P<v>top|bottom|topmost|lowest) (?P<noun>{NOUN_PHRASE})',
+        rf'the (?P<noun>{NOUN_PHRASE}) on the far (?P<h>left|right)',
+        rf'the (?P<noun>{NOUN_PHRASE}) at the (?P<v>top|bottom)',
+    )
+]
 
 
 class Item(NamedTuple):
-    """An annotated shape: the words that are, or for a half hidden one may be, true of it; its centre as shares of the sides and in pixels."""
+    """An annotated shape: the words that are, or for a half hidden one may be, true of it; its centre as shares of the
+    sides and in pixels.
+    """
 
     ann_id: int
     words: set[str]
@@ -209,12 +251,22 @@ def items_by_image(made: Made) -> dict[int, list[Item]]:
     items: dict[int, list[Item]] = {}
     for annotation in made.instances['annotations']:
         image, look_of = images[annotation['image_id']], annotation['attributes']
-        words = {KINDS[annotation['category_id'] - 1], look_of['colour'], look_of['size'], look_of['texture'], 'shape', 'object', 'thing'}
+        words = {
+            KINDS[annotation['category_id'] - 1],
+            look_of['colour'],
+            look_of['size'],
+            look_of['texture'],
+            'shape',
+            'object',
+            'thing',
+        }
         if look_of['visible'] < CLEAR_SHARE:
             words |= {*KINDS, *SIZES, *TEXTURES}
         rows, columns = np.nonzero(decode(annotation['segmentation'], image['height'], image['width']))
         centre = np.array([columns.mean(), rows.mean()]) + 0.5
-        items.setdefault(image['id'], []).append(Item(annotation['id'], words, centre / (image['width'], image['height']), centre))
+        items.setdefault(image['id'], []).append(
+            Item(annotation['id'], words, centre / (image['width'], image['height']), centre)
+        )
     return items
 
 
@@ -223,7 +275,9 @@ def fitting(phrase: str, items: list[Item]) -> list[Item]:
 
 
 def read_sentence(sentence: str, items: list[Item]) -> tuple[str, list[int]]:
-    """(kind of expression, the annotations that the sentence is true of), by plain rules; a decoded mask may be off by half a pixel."""
+    """(kind of expression, the annotations that the sentence is true of), by plain rules; a decoded mask may be off by
+    half a pixel.
+    """
     if match := RELATION.fullmatch(sentence):
         noun, sideways, updown, anchor_noun = match.groups()
         (anchor,) = fitting(anchor_noun, items)
@@ -235,9 +289,15 @@ def read_sentence(sentence: str, items: list[Item]) -> tuple[str, list[int]]:
             found = match.groupdict()
             candidates = fitting(found['noun'], items)
             assert len(candidates) > 1, f'{sentence!r} says a place where none is needed'
-            ways = [np.array(WAYS[{'topmost': 'top', 'lowest': 'bottom'}.get(found[axis], found[axis])]) for axis in 'vh' if found.get(axis)]
+            ways = [
+                np.array(WAYS[{'topmost': 'top', 'lowest': 'bottom'}.get(found[axis], found[axis])])
+                for axis in 'vh'
+                if found.get(axis)
+            ]
             if len(ways) == 2:
-                return 'position', [item.ann_id for item in candidates if all(way @ (item.place - 0.5) > 0 for way in ways)]
+                return 'position', [
+                    item.ann_id for item in candidates if all(way @ (item.place - 0.5) > 0 for way in ways)
+                ]
             best = max(ways[0] @ item.place for item in candidates)
             return 'position', [item.ann_id for item in candidates if ways[0] @ item.place >= best - 0.01]
     match = re.fullmatch(rf'(?:the )?{NOUN_PHRASE}', sentence)
@@ -262,11 +322,17 @@ def test_every_sentence_is_true_of_its_ref_alone(made: Made) -> None:
 
 
 def test_one_word_is_often_not_enough(made: Made) -> None:
-    """What makes the language needed: the colour, or the kind, of many refs is that of another shape in the picture too."""
+    """What makes the language needed: the colour, or the kind, of many refs is that of another shape in the picture
+    too.
+    """
     items = items_by_image(made)
     for words in (set(COLOURS), set(KINDS)):
-        shared = [sum(item.words & words == own.words & words for item in items[ref['image_id']]) > 1
-                  for ref in made.refs for own in items[ref['image_id']] if own.ann_id == ref['ann_id']]
+        shared = [
+            sum(item.words & words == own.words & words for item in items[ref['image_id']]) > 1
+            for ref in made.refs
+            for own in items[ref['image_id']]
+            if own.ann_id == ref['ann_id']
+        ]
         assert len(shared) == len(made.refs) and np.mean(shared) > 0.4
 
 
@@ -276,24 +342,39 @@ def test_sentences_fit_into_15_tokens(made: Made) -> None:
     assert lengths.min() >= 3 and lengths.max() <= 15
 
 
-# ---- making the folder ----------------------------------------------------------------------------------------------------------------
+# ---- making the folder -----------------------------------------------------------------------------------------------
 
 
 def test_the_set_depends_on_its_parameters_alone(made: Made, tmp_path: Path) -> None:
-    """The command with two processes, and a call with one, in this process, give the same bytes; fewer pictures give a prefix; seeds differ."""
-    command = [sys.executable, '-m', 'cmmasksd.datasets.refshapes', str(tmp_path / 'a'), '--num-images', '24', '--seed', '5', '--num-workers', '2']
+    """The command with two processes, and a call with one, in this process, give the same bytes; fewer pictures give a
+    prefix; seeds differ.
+    """
+    command = [
+        sys.executable,
+        '-m',
+        'cmmasksd.datasets.refshapes',
+        str(tmp_path / 'a'),
+        '--num-images',
+        '24',
+        '--seed',
+        '5',
+        '--num-workers',
+        '2',
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
     assert '100 %' in done.stdout and 'train: 18 images' in done.stdout
     make_refshapes(tmp_path / 'b', 24, seed=5)
     assert contents(tmp_path / 'a') == contents(tmp_path / 'b')
     shorter = read(tmp_path / 'a')
-    assert len(shorter.refs) > 40 and shorter.refs == made.refs[:len(shorter.refs)]
+    assert len(shorter.refs) > 40 and shorter.refs == made.refs[: len(shorter.refs)]
     for key in ('images', 'annotations'):
-        assert shorter.instances[key] == made.instances[key][:len(shorter.instances[key])]
+        assert shorter.instances[key] == made.instances[key][: len(shorter.instances[key])]
     name = shorter.instances['images'][23]['file_name']
-    assert (tmp_path / 'a' / 'images/train2014' / name).read_bytes() == (made.root / 'images/train2014' / name).read_bytes()
+    assert (tmp_path / 'a' / 'images/train2014' / name).read_bytes() == (
+        made.root / 'images/train2014' / name
+    ).read_bytes()
     make_refshapes(tmp_path / 'c', 4, seed=6)
-    assert read(tmp_path / 'c').refs != shorter.refs[:len(read(tmp_path / 'c').refs)]
+    assert read(tmp_path / 'c').refs != shorter.refs[: len(read(tmp_path / 'c').refs)]
 
 
 def test_a_second_call_changes_nothing(tmp_path: Path) -> None:
@@ -305,7 +386,10 @@ def test_a_second_call_changes_nothing(tmp_path: Path) -> None:
     lines: list[str] = []
     make_refshapes(tmp_path, 4, image_sizes=[(64, 96)], report=lines.append)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')} == before and 'nothing to do' in lines[0]
-    assert stranger.read_bytes() == b'not ours' and {path.name for path in tmp_path.iterdir()} == {'images', 'refshapes'}
+    assert stranger.read_bytes() == b'not ours' and {path.name for path in tmp_path.iterdir()} == {
+        'images',
+        'refshapes',
+    }
     with pytest.raises(FileExistsError, match='num_images 4 instead of 5, seed 0 instead of 1'):
         make_refshapes(tmp_path, 5, seed=1, image_sizes=[(64, 96)])
     next(stranger.parent.glob('refshapes_*')).unlink()
@@ -313,7 +397,9 @@ def test_a_second_call_changes_nothing(tmp_path: Path) -> None:
         make_refshapes(tmp_path, 4, image_sizes=[(64, 96)])
 
 
-@pytest.mark.parametrize('manifest, message', [(None, 'has no manifest.json'), ('{', 'is not a manifest'), ('[]', 'is not a manifest')])
+@pytest.mark.parametrize(
+    'manifest, message', [(None, 'has no manifest.json'), ('{', 'is not a manifest'), ('[]', 'is not a manifest')]
+)
 def test_a_foreign_folder_is_refused(tmp_path: Path, manifest: str | None, message: str) -> None:
     (tmp_path / 'refshapes').mkdir()
     if manifest is not None:
@@ -357,7 +443,9 @@ make_refshapes(sys.argv[1], 4)
 @pytest.mark.slow
 def test_drafts_of_killed_processes_are_removed_and_those_of_living_ones_kept(tmp_path: Path) -> None:
     def start(root: Path, ending: str) -> subprocess.Popen:
-        process = subprocess.Popen([sys.executable, '-c', KILLED, root, ending], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, '-c', KILLED, root, ending], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         process.stdout.readline()
         return process
 
@@ -378,24 +466,30 @@ def test_drafts_of_killed_processes_are_removed_and_those_of_living_ones_kept(tm
     assert living.returncode == 0 and drafts(shared) == [] and contents(shared) == contents(dead)
 
 
-@pytest.mark.parametrize('parameters, message', [
-    ({'num_images': 0}, 'num_images >= 1'),
-    ({'seed': -1}, 'seed >= 0'),
-    ({'num_workers': 0}, 'num_workers >= 1'),
-    ({'image_sizes': []}, 'image_sizes is empty'),
-    ({'image_sizes': [(96, 32)]}, 'at most 2:1'),
-    ({'image_sizes': [(64, 200)]}, 'at most 2:1'),
-    ({'image_sizes': [(96,)]}, 'height, width'),
-])
+@pytest.mark.parametrize(
+    'parameters, message',
+    [
+        ({'num_images': 0}, 'num_images >= 1'),
+        ({'seed': -1}, 'seed >= 0'),
+        ({'num_workers': 0}, 'num_workers >= 1'),
+        ({'image_sizes': []}, 'image_sizes is empty'),
+        ({'image_sizes': [(96, 32)]}, 'at most 2:1'),
+        ({'image_sizes': [(64, 200)]}, 'at most 2:1'),
+        ({'image_sizes': [(96,)]}, 'height, width'),
+    ],
+)
 def test_parameters_out_of_range(tmp_path: Path, parameters: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_refshapes(tmp_path / 'out', **parameters)
     assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize('arguments, message', [(['--image-size', '96'], 'HEIGHTxWIDTH'), (['--num-images', '0'], 'Error: RefShapes needs')])
-def test_the_command_explains_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, arguments: list[str],
-                                        message: str) -> None:
+@pytest.mark.parametrize(
+    'arguments, message', [(['--image-size', '96'], 'HEIGHTxWIDTH'), (['--num-images', '0'], 'Error: RefShapes needs')]
+)
+def test_the_command_explains_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, arguments: list[str], message: str
+) -> None:
     from cmmasksd.datasets.refshapes.__main__ import main
 
     monkeypatch.setattr(sys, 'argv', ['refshapes', str(tmp_path / 'out'), *arguments])

@@ -25,7 +25,15 @@ def box(x: int) -> list:
 
 def record(**extra) -> dict:
     image = np.random.default_rng(0).integers(0, 255, (*ORIGINAL, 3), dtype=np.uint8)
-    return dict(img=image, img_path='a.jpg', img_id=4, height=ORIGINAL[0], width=ORIGINAL[1], rng=np.random.default_rng(0), **extra)
+    return dict(
+        img=image,
+        img_path='a.jpg',
+        img_id=4,
+        height=ORIGINAL[0],
+        width=ORIGINAL[1],
+        rng=np.random.default_rng(0),
+        **extra,
+    )
 
 
 def annotated() -> dict:
@@ -45,10 +53,21 @@ def run(results: dict, *transforms) -> dict:
 def test_training_sample():
     one_ref = annotated()
     one_ref['refs'] = one_ref['refs'][:1]
-    loaded = run(one_ref, LoadReferringImage(), SelectSentences('random'), LoadReferringMasks(), LetterboxResize(SIZE), TokenizeExpressions(17))
+    loaded = run(
+        one_ref,
+        LoadReferringImage(),
+        SelectSentences('random'),
+        LoadReferringMasks(),
+        LetterboxResize(SIZE),
+        TokenizeExpressions(17),
+    )
     packed = PackReferringInputs()(loaded)
     assert sorted(packed) == ['data_samples', 'inputs']
-    assert packed['inputs'].shape == (3, *SIZE) and packed['inputs'].dtype == torch.uint8 and packed['inputs'].is_contiguous()
+    assert (
+        packed['inputs'].shape == (3, *SIZE)
+        and packed['inputs'].dtype == torch.uint8
+        and packed['inputs'].is_contiguous()
+    )
     assert np.array_equal(packed['inputs'].permute(1, 2, 0).numpy(), loaded['img'])
     expressions = packed['data_samples'].expressions
     assert expressions.masks.shape == (1, *SIZE) and expressions.masks.dtype == torch.float32
@@ -68,26 +87,39 @@ def test_evaluation_sample():
         PackReferringInputs(),
     )
     sample = results['data_samples']
-    assert sample.metainfo == dict(img_path='a.jpg', img_id=4, ori_shape=ORIGINAL, img_shape=SIZE, letterbox=Letterbox.fit(ORIGINAL, SIZE))
+    assert sample.metainfo == dict(
+        img_path='a.jpg', img_id=4, ori_shape=ORIGINAL, img_shape=SIZE, letterbox=Letterbox.fit(ORIGINAL, SIZE)
+    )
     expressions = sample.expressions
     assert expressions.texts == ['one', 'two', 'three'] and len(expressions) == 3
     assert expressions.masks.shape == (3, *ORIGINAL) and expressions.masks.dtype == torch.bool
-    assert torch.equal(expressions.masks[0], expressions.masks[1]) and not torch.equal(expressions.masks[0], expressions.masks[2])
+    assert torch.equal(expressions.masks[0], expressions.masks[1]) and not torch.equal(
+        expressions.masks[0], expressions.masks[2]
+    )
     assert expressions.input_ids.shape == (3, 22)
     assert expressions.ref_ids.tolist() == [3, 3, 1] and expressions.sent_ids.tolist() == [30, 31, 10]
     assert expressions.ref_ids.dtype == expressions.sent_ids.dtype == torch.int64
 
 
 def test_a_sample_travels_and_becomes_a_dict():
-    sample = run(record(texts=['left']), LetterboxResize(SIZE), TokenizeExpressions(17), PackReferringInputs())['data_samples']
+    sample = run(record(texts=['left']), LetterboxResize(SIZE), TokenizeExpressions(17), PackReferringInputs())[
+        'data_samples'
+    ]
     for other in (copy.deepcopy(sample), pickle.loads(pickle.dumps(sample))):
-        assert other.letterbox == sample.letterbox and torch.equal(other.expressions.input_ids, sample.expressions.input_ids)
+        assert other.letterbox == sample.letterbox and torch.equal(
+            other.expressions.input_ids, sample.expressions.input_ids
+        )
     assert sample.to_dict()['expressions']['texts'] == ['left']
 
 
 def test_a_picture_without_annotation():
     image = record()['img']
-    results = run(dict(img=image, texts=['left', 'right']), LoadReferringImage(), LetterboxResize(SIZE, False), TokenizeExpressions(17))
+    results = run(
+        dict(img=image, texts=['left', 'right']),
+        LoadReferringImage(),
+        LetterboxResize(SIZE, False),
+        TokenizeExpressions(17),
+    )
     sample = PackReferringInputs()(results)['data_samples']
     assert sorted(sample.expressions.keys()) == ['input_ids', 'texts']
     assert sorted(sample.metainfo_keys()) == ['img_shape', 'letterbox', 'ori_shape']

@@ -8,7 +8,14 @@ from cmmasksd.datasets.transforms import FlipWithSentence, LetterboxResize
 from cmmasksd.datasets.transforms.geometry import BORDER, swap_sides
 from cmmasksd.structures import Letterbox
 
-SIZES = [((480, 640), (416, 416)), ((640, 427), (96, 96)), ((50, 300), (96, 128)), ((96, 128), (96, 128)), ((7, 5), (64, 64)), ((1, 400), (64, 64))]
+SIZES = [
+    ((480, 640), (416, 416)),
+    ((640, 427), (96, 96)),
+    ((50, 300), (96, 128)),
+    ((96, 128), (96, 128)),
+    ((7, 5), (64, 64)),
+    ((1, 400), (64, 64)),
+]
 
 
 def disc(height: int, width: int) -> np.ndarray:
@@ -56,7 +63,9 @@ def test_masks_become_floats_and_come_back(original, size):
 
 def test_masks_keep_the_pictures_size_for_evaluation():
     masks = disc(50, 80)[None]
-    results = LetterboxResize((64, 64), resize_masks=False).transform(dict(img=np.zeros((50, 80, 3), np.uint8), masks=masks))
+    results = LetterboxResize((64, 64), resize_masks=False).transform(
+        dict(img=np.zeros((50, 80, 3), np.uint8), masks=masks)
+    )
     assert results['masks'] is masks and results['img'].shape == (64, 64, 3)
 
 

@@ -134,7 +134,14 @@ def test_a_given_picture_is_used_as_it_is(smooth):
 
 
 @pytest.mark.parametrize(
-    'picture', [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), 'text']
+    'picture',
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3)),
+        np.zeros((0, 4, 3), np.uint8),
+        'text',
+    ],
 )
 def test_a_given_picture_of_another_kind(picture):
     with pytest.raises(TypeError, match='uint8 RGB'):
@@ -146,7 +153,9 @@ def square(x: int) -> dict:
 
 
 def test_masks():
-    masks = LoadReferringMasks().transform(dict(height=HEIGHT, width=WIDTH, img_path='a', refs=[square(0), square(30)]))['masks']
+    masks = LoadReferringMasks().transform(
+        dict(height=HEIGHT, width=WIDTH, img_path='a', refs=[square(0), square(30)])
+    )['masks']
     assert masks.shape == (2, HEIGHT, WIDTH) and masks.dtype == bool and masks.flags.c_contiguous
     assert [mask.sum() for mask in masks] == [200, 200]
     assert masks[1, 10, 35] and not masks[0, 10, 35]

@@ -38,7 +38,9 @@ def test_a_letterbox_lies_inside_and_keeps_the_shape(original: tuple[int, int], 
 
 
 @given(SIZES, SIZES, st.sampled_from([0, 1]), st.floats(0.0, 1.0))
-def test_a_mask_comes_back_to_its_place(original: tuple[int, int], size: tuple[int, int], axis: int, share: float) -> None:
+def test_a_mask_comes_back_to_its_place(
+    original: tuple[int, int], size: tuple[int, int], axis: int, share: float
+) -> None:
     """A picture that is cut in two by an edge: the edge comes back within a pixel of the coarser of both grids."""
     mask = np.zeros((1, *original), bool)
     edge = round(share * original[axis])
@@ -83,4 +85,4 @@ def test_tokens_are_open_clips_and_end_with_eot(theirs: SimpleTokenizer, text: s
     assert ids.shape == (token_length,) and ids.dtype == np.int64
     np.testing.assert_array_equal(ids, expected)
     end = int(ids.argmax())
-    assert ids[0] == SOT and ids[end] == EOT and not ids[end + 1:].any() and (ids[1:end] < SOT).all()
+    assert ids[0] == SOT and ids[end] == EOT and not ids[end + 1 :].any() and (ids[1:end] < SOT).all()

@@ -21,7 +21,14 @@ CRIS_TOKENS = [
         [SOT, 2241, 2533, 633, 518, 1823, 3309, 320, 736, 2523, 537, 320, 1070, 7771, 3801, 2252, EOT],
     ),
 ]
-SENTENCES = [sentence for sentence, _ in CRIS_TOKENS] + ['!', 'a b ' * 300, '左のシマウマ', 'zebra 🦓 n°12', "i'll <b>", 'x' * 90]
+SENTENCES = [sentence for sentence, _ in CRIS_TOKENS] + [
+    '!',
+    'a b ' * 300,
+    '左のシマウマ',
+    'zebra 🦓 n°12',
+    "i'll <b>",
+    'x' * 90,
+]
 
 
 def refs() -> list[dict]:
@@ -49,7 +56,10 @@ def test_fixed_choices(mode, texts, sent_ids, mask_index):
 
 
 def test_random_choice_draws_one_per_ref_from_the_generator():
-    drawn = [SelectSentences('random').transform(dict(refs=refs(), rng=np.random.default_rng(seed)))['texts'] for seed in range(60)]
+    drawn = [
+        SelectSentences('random').transform(dict(refs=refs(), rng=np.random.default_rng(seed)))['texts']
+        for seed in range(60)
+    ]
     assert all(len(texts) == 3 and texts[1] == 'd' for texts in drawn)
     assert {texts[0] for texts in drawn} == set('abc') and {texts[2] for texts in drawn} == set('ef')
     again = SelectSentences('random').transform(dict(refs=refs(), rng=np.random.default_rng(4)))['texts']

@@ -49,7 +49,12 @@ def test_the_state_of_an_optimiser_is_known_before_its_first_step(name: str) -> 
     for weight in weights:
         weight.grad = torch.ones_like(weight)
     optimizer.step()
-    held = [value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value) and value.dim()]
+    held = [
+        value
+        for state in optimizer.state.values()
+        for value in state.values()
+        if torch.is_tensor(value) and value.dim()
+    ]
     assert foretold == sum(value.numel() * value.element_size() for value in held) == optimizer_bytes(optimizer)
     assert foretold > 0 or name == 'SGD'
 
@@ -59,7 +64,15 @@ def make_runner(folder: Path, epoch: int = 0) -> SimpleNamespace:
     warnings: list[str] = []
     wrapper = OptimWrapper(optim.Adam(model.parameters()))
     logger = SimpleNamespace(warning=warnings.append)
-    return SimpleNamespace(model=model, optim_wrapper=wrapper, work_dir=str(folder), epoch=epoch, max_epochs=10, logger=logger, warnings=warnings)
+    return SimpleNamespace(
+        model=model,
+        optim_wrapper=wrapper,
+        work_dir=str(folder),
+        epoch=epoch,
+        max_epochs=10,
+        logger=logger,
+        warnings=warnings,
+    )
 
 
 WEIGHTS = 4 * (100 * 100 + 5 * 100) + 8
@@ -70,7 +83,9 @@ def test_bytes_of_a_model_and_its_state(tmp_path: Path) -> None:
     runner = make_runner(tmp_path)
     assert weight_bytes(runner.model) == WEIGHTS
     assert weight_bytes(runner.model) + state_bytes(runner) == ONE
-    runner.optim_wrapper = OptimWrapperDict(one=runner.optim_wrapper, two=OptimWrapper(optim.SGD(runner.model.parameters(), lr=1.0)))
+    runner.optim_wrapper = OptimWrapperDict(
+        one=runner.optim_wrapper, two=OptimWrapper(optim.SGD(runner.model.parameters(), lr=1.0))
+    )
     assert weight_bytes(runner.model) + state_bytes(runner) == ONE
 
 

@@ -1,4 +1,6 @@
-"""A kill or a full disk while a checkpoint is written leaves the ones before it; the last and the best are whole at every moment."""
+"""A kill or a full disk while a checkpoint is written leaves the ones before it; the last and the best are whole at
+every moment.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def make_runner(work_dir: Path) -> SimpleNamespace:
         get_file_backend(out_dir, backend_args=backend_args).put(b'whole', Path(out_dir, filename))
 
     model = nn.Linear(2, 2)
-    runner = SimpleNamespace(work_dir=str(work_dir), save_checkpoint=save_checkpoint, model=model, epoch=0, iter=0, max_epochs=9)
+    runner = SimpleNamespace(
+        work_dir=str(work_dir), save_checkpoint=save_checkpoint, model=model, epoch=0, iter=0, max_epochs=9
+    )
     runner.message_hub = MessageHub.get_instance(f'atomic-{work_dir}')
     runner.optim_wrapper = SimpleNamespace(optimizer=optim.Adam(model.parameters()))
     runner.logger = SimpleNamespace(info=str, warning=str)  # printing would meet a full disk too
@@ -137,7 +141,9 @@ def test_another_resumed_part_goes_on_with_the_best_score(tmp_path: Path) -> Non
 
 @contextmanager
 def small_disk(size: int) -> Iterator[None]:
-    """Within the block the kernel refuses to write a file beyond that many bytes: pytest's own log too, so let nothing but the write stand there."""
+    """Within the block the kernel refuses to write a file beyond that many bytes: pytest's own log too, so let nothing
+    but the write stand there.
+    """
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -77,11 +77,16 @@ def test_the_generator_runs_on_within_an_epoch() -> None:
     assert torch.equal(torch.rand(4), expected)
 
 
-@pytest.mark.parametrize(('load_from', 'resume', 'kept'), [(None, False, True), (None, True, True), ('x.pth', False, False), ('x.pth', True, False)])
+@pytest.mark.parametrize(
+    ('load_from', 'resume', 'kept'),
+    [(None, False, True), (None, True, True), ('x.pth', False, False), ('x.pth', True, False)],
+)
 def test_clip_is_not_read_where_a_checkpoint_will_be(load_from: str | None, resume: bool, kept: bool, tmp_path) -> None:
     model = nn.Sequential(nn.Linear(1, 1))
     model[0].pretrained = 'openai'
-    CheckpointFirstHook().before_run(SimpleNamespace(_load_from=load_from, _resume=resume, work_dir=str(tmp_path), model=model))
+    CheckpointFirstHook().before_run(
+        SimpleNamespace(_load_from=load_from, _resume=resume, work_dir=str(tmp_path), model=model)
+    )
     assert (model[0].pretrained == 'openai') is kept
 
 
@@ -98,11 +103,15 @@ def test_panels_show_every_nth_picture_in_its_own_colours(tmp_path: Path) -> Non
     path = tmp_path / 'red.png'
     cv2.imwrite(str(path), np.full((4, 6, 3), (0, 0, 255), np.uint8))
     drawn = []
-    visualizer = SimpleNamespace(add_datasample=lambda name, image, sample, out_file, step: drawn.append((name, image, out_file)))
+    visualizer = SimpleNamespace(
+        add_datasample=lambda name, image, sample, out_file, step: drawn.append((name, image, out_file))
+    )
     loader = SimpleNamespace(dataset=SimpleNamespace(split='testA'))
     runner = SimpleNamespace(rank=0, iter=0, log_dir=str(tmp_path), visualizer=visualizer, test_dataloader=loader)
     hook = ReferringVisualizationHook(draw=True, interval=2, max_images=2, out_dir='panels')
     for batch in range(3):
         hook.after_test_iter(runner, batch, outputs=[SimpleNamespace(img_path=str(path))] * 2)
-    assert [(name, out_file) for name, _, out_file in drawn] == [('testA_red', str(tmp_path / 'panels' / 'testA' / 'red.png'))] * 2
+    assert [(name, out_file) for name, _, out_file in drawn] == [
+        ('testA_red', str(tmp_path / 'panels' / 'testA' / 'red.png'))
+    ] * 2
     assert drawn[0][1].shape == (4, 6, 3) and (drawn[0][1] == (255, 0, 0)).all()

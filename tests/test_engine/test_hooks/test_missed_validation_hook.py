@@ -16,18 +16,29 @@ def resume(loop: Any, resumed: bool = True, validated: int | None = None, has_va
     runs: list[None] = []
     val_loop = SimpleNamespace(run=lambda: runs.append(None)) if has_validation else None
     hub = SimpleNamespace(runtime_info={} if validated is None else dict(last_validated=validated))
-    runner = SimpleNamespace(_resume=resumed, val_loop=val_loop, train_loop=loop, message_hub=hub, logger=SimpleNamespace(info=str))
+    runner = SimpleNamespace(
+        _resume=resumed, val_loop=val_loop, train_loop=loop, message_hub=hub, logger=SimpleNamespace(info=str)
+    )
     MissedValidationHook().before_train(runner)
     return len(runs)
 
 
 def epochs(epoch: int, begin: int = 1, interval: int = 1) -> SimpleNamespace:
-    return SimpleNamespace(epoch=epoch, max_epochs=5, iter=10 * epoch, max_iters=50, val_begin=begin, val_interval=interval)
+    return SimpleNamespace(
+        epoch=epoch, max_epochs=5, iter=10 * epoch, max_iters=50, val_begin=begin, val_interval=interval
+    )
 
 
 def iterations(iteration: int) -> IterBasedTrainLoop:
     loop = object.__new__(IterBasedTrainLoop)
-    loop._iter, loop._max_iters, loop._epoch, loop._max_epochs, loop.val_begin, loop.val_interval = iteration, 50, 0, 1, 1, 20
+    loop._iter, loop._max_iters, loop._epoch, loop._max_epochs, loop.val_begin, loop.val_interval = (
+        iteration,
+        50,
+        0,
+        1,
+        1,
+        20,
+    )
     return loop
 
 

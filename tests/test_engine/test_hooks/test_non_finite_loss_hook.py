@@ -29,7 +29,9 @@ def make_runner(model: nn.Module, name: str, **wrapper_options: Any) -> SimpleNa
     warnings: list[str] = []
     logger = SimpleNamespace(warning=warnings.append)
     hub = MessageHub.get_instance(f'non-finite-{name}')
-    return SimpleNamespace(model=model, optim_wrapper=wrapper, iter=4, epoch=1, message_hub=hub, logger=logger, warnings=warnings)
+    return SimpleNamespace(
+        model=model, optim_wrapper=wrapper, iter=4, epoch=1, message_hub=hub, logger=logger, warnings=warnings
+    )
 
 
 @pytest.fixture
@@ -87,7 +89,9 @@ def test_it_stops_and_names_iteration_losses_pictures_and_refs(
     spoiled, (spoil, expected) = batch(), SPOILED[what]
     spoil(runner.model, spoiled)
     weights = copy.deepcopy(dict(runner.model.named_parameters()))
-    with pytest.raises(NonFiniteError, match=r'Iteration 5 \(epoch 2\).*picture_0.jpg \(ref 70\), .*picture_1.jpg \(ref 71\)') as caught:
+    with pytest.raises(
+        NonFiniteError, match=r'Iteration 5 \(epoch 2\).*picture_0.jpg \(ref 70\), .*picture_1.jpg \(ref 71\)'
+    ) as caught:
         runner.model.train_step(spoiled, runner.optim_wrapper)
     assert {name for name in SPOILED['a picture'][1] if f'{name} is' in str(caught.value)} == expected
     assert ('before this step' in str(caught.value)) == what.startswith('the')  # there a weight was spoiled
@@ -95,7 +99,9 @@ def test_it_stops_and_names_iteration_losses_pictures_and_refs(
 
 
 @pytest.mark.parametrize('what', SPOILED)
-def test_a_skipped_step_changes_nothing(what: str, tiny_model: Callable[..., nn.Module], batch: Callable[[], dict[str, Any]]) -> None:
+def test_a_skipped_step_changes_nothing(
+    what: str, tiny_model: Callable[..., nn.Module], batch: Callable[[], dict[str, Any]]
+) -> None:
     runner = make_runner(tiny_model(), f'skip {what}', clip_grad=dict(max_norm=1.0))
     hook = NonFiniteLossHook(max_skips=2)
     hook.before_train(runner)
@@ -132,11 +138,15 @@ def test_a_poisoned_checkpoint_is_not_written() -> None:
     runner, model = SimpleNamespace(iter=8), nn.BatchNorm1d(3)
     NonFiniteLossHook().before_save_checkpoint(runner, dict(state_dict=model.state_dict()))
     model.running_mean[1] = NAN
-    with pytest.raises(NonFiniteError, match='Iteration 9: 1 weights or statistics are not finite, such as running_mean'):
+    with pytest.raises(
+        NonFiniteError, match='Iteration 9: 1 weights or statistics are not finite, such as running_mean'
+    ):
         NonFiniteLossHook().before_save_checkpoint(runner, dict(state_dict=model.state_dict()))
 
 
-def test_a_gradient_that_overflows_is_refused_before_the_step(tiny_model: Callable[..., nn.Module], batch: Callable[[], dict[str, Any]]) -> None:
+def test_a_gradient_that_overflows_is_refused_before_the_step(
+    tiny_model: Callable[..., nn.Module], batch: Callable[[], dict[str, Any]]
+) -> None:
     runner = make_runner(tiny_model(), 'gradient', clip_grad=dict(max_norm=1.0, error_if_nonfinite=True))
     before = copy.deepcopy(dict(runner.model.named_parameters()))
     next(runner.model.parameters()).register_hook(lambda gradient: gradient * NAN)
@@ -163,11 +173,19 @@ def test_every_config_stops_at_such_a_loss_unless_the_command_line_says_otherwis
 
 @pytest.mark.parametrize('shared', [True, False])
 def test_all_losses_are_float32_under_autocast(
-    shared: bool, tiny_model: Callable[..., nn.Module], batch: Callable[[], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    shared: bool,
+    tiny_model: Callable[..., nn.Module],
+    batch: Callable[[], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They come out in float32 and are computed in it: what goes into each cross entropy is float32 too."""
     branches = [dict(type='cmmasksd.LMVSD', shared=shared), dict(type='cmmasksd.VMLSD', shared=shared)]
-    model, seen, layers, entropy = tiny_model(distillation=branches), [], [], nn.functional.binary_cross_entropy_with_logits
+    model, seen, layers, entropy = (
+        tiny_model(distillation=branches),
+        [],
+        [],
+        nn.functional.binary_cross_entropy_with_logits,
+    )
 
     def watched(logits: Tensor, target: Tensor, **options: Any) -> Tensor:
         seen.append((logits.dtype, target.dtype))
@@ -179,7 +197,9 @@ def test_all_losses_are_float32_under_autocast(
     wrapper = AutocastOptimWrapper(optim.Adam(model.parameters()))
     with wrapper.optim_context(model):
         losses = model(**model.data_preprocessor(batch(), True), mode='loss')
-    assert {name: loss.dtype for name, loss in losses.items()} == dict.fromkeys(('loss_seg', 'loss_lmvsd', 'loss_vmlsd'), torch.float32)
+    assert {name: loss.dtype for name, loss in losses.items()} == dict.fromkeys(
+        ('loss_seg', 'loss_lmvsd', 'loss_vmlsd'), torch.float32
+    )
     assert seen and set(seen) == {(torch.float32, torch.float32)}
     assert set(layers) == {torch.bfloat16}  # autocast was on
 
@@ -217,5 +237,7 @@ def train_ranks(unused: bool, folder: Path) -> None:
 def test_all_processes_skip_a_step_that_one_cannot_take(unused: bool, tmp_path: Path) -> None:
     printed = run_ranks(train_ranks, 2, tmp_path, unused, tmp_path)
     for output in printed:
-        assert output.count('step skipped') == 1 and 'process 1: loss_small is nan' in output and 'process 0' not in output
+        assert (
+            output.count('step skipped') == 1 and 'process 1: loss_small is nan' in output and 'process 0' not in output
+        )
     assert torch.equal(*(torch.load(tmp_path / f'weight_{rank}.pth') for rank in range(2)))

@@ -13,7 +13,9 @@ from .timing import Spread, Work, paired_ratio, peak_memory, time_in_turn
 
 @dataclass(frozen=True)
 class Variant:
-    """A way of doing the work: what to run, how many units (images, expressions) a run is, and the dtype of its products."""
+    """A way of doing the work: what to run, how many units (images, expressions) a run is, and the dtype of its
+    products.
+    """
 
     work: Work
     units: int
@@ -22,7 +24,9 @@ class Variant:
 
 @dataclass(frozen=True)
 class Measurement:
-    """All that was measured of a variant. ``seconds`` are of a run of ``units`` units, one a round; memory in megabytes."""
+    """All that was measured of a variant. ``seconds`` are of a run of ``units`` units, one a round; memory in
+    megabytes.
+    """
 
     units: int
     dtype: str
@@ -41,7 +45,8 @@ class Measurement:
 class Comparison:
     """Measurements by the variant's name; ``unit`` is what is counted, ``first`` the variant that ratios refer to.
 
-    ``rates`` are FLOPs a second of a large matrix product by dtype, samples from before and after; ``facts`` what else there is to say.
+    ``rates`` are FLOPs a second of a large matrix product by dtype, samples from before and after; ``facts`` what else
+    there is to say.
     """
 
     title: str
@@ -64,8 +69,12 @@ class Comparison:
         return one.flops / one.units / (other.flops / other.units)
 
 
-def compare(title: str, unit: str, variants: dict[str, Variant], device: torch.device, repeats: int, first: str) -> Comparison:
-    """Measures all variants: count and memory in one run, which warms up too, then times turn about between two measurements of the matrix rate."""
+def compare(
+    title: str, unit: str, variants: dict[str, Variant], device: torch.device, repeats: int, first: str
+) -> Comparison:
+    """Measures all variants: count and memory in one run, which warms up too, then times turn about between two
+    measurements of the matrix rate.
+    """
     print(f'{title}: {len(variants)} ways ...', file=sys.stderr)
     flops, memory = {}, {}
     for name, variant in variants.items():

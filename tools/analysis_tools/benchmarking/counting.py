@@ -11,8 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from .timing import Work, time_in_turn
 
 NOT_COUNTED = (
-    'FLOPs are those of matrix products, convolutions and attention (a multiplication and an addition are two); norms, activations, softmax, '
-    "resizing, adding up the projector's shifted maps, losses and the optimiser are not counted. Fused attention counts 2 products forward and 5 "
+    'FLOPs are those of matrix products, convolutions and attention (a multiplication and an addition are two); '
+    'norms, activations, softmax, '
+    "resizing, adding up the projector's shifted maps, losses and the optimiser are not counted. Fused attention "
+    'counts 2 products forward and 5 '
     'backward, for it computes the scores again.'
 )
 MATRIX_SIZE = {'cpu': 1536, 'cuda': 8192}
@@ -41,7 +43,9 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int = 3) -> l
 
 
 def share_of_floor(flops: float, seconds: float, rates: Sequence[float]) -> float:
-    """The time that the FLOPs would take at the device's matrix rate, over the time taken; on a GPU this is the model FLOP utilisation."""
+    """The time that the FLOPs would take at the device's matrix rate, over the time taken; on a GPU this is the model
+    FLOP utilisation.
+    """
     return flops / median(rates) / seconds
 
 
@@ -49,5 +53,7 @@ def _attention(query: Sequence[int], key: Sequence[int], value: Sequence[int], *
     return sdpa_flop_count(query, key, value)
 
 
-def _attention_backward(grad: Sequence[int], query: Sequence[int], key: Sequence[int], value: Sequence[int], *args: object, **kwargs: object) -> int:
+def _attention_backward(
+    grad: Sequence[int], query: Sequence[int], key: Sequence[int], value: Sequence[int], *args: object, **kwargs: object
+) -> int:
     return sdpa_backward_flop_count(grad, query, key, value)

@@ -1,4 +1,6 @@
-"""The data pipeline alone, one process, against the least that any pipeline does: decode the JPEG, resize it, copy it to channels-first."""
+"""The data pipeline alone, one process, against the least that any pipeline does: decode the JPEG, resize it, copy it
+to channels-first.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +52,8 @@ class DataMeasurement:
 
 
 def measure_data(cfg: Config, repeats: int) -> dict[str, DataMeasurement]:
-    """Measures the training and the evaluation pipeline, on the config's data where they are there, else on pictures made for it.
+    """Measures the training and the evaluation pipeline, on the config's data where they are there, else on pictures
+    made for it.
 
     One thread, whatever the process has otherwise. ``repeats`` is how often each picture is met.
     """
@@ -58,7 +62,10 @@ def measure_data(cfg: Config, repeats: int) -> dict[str, DataMeasurement]:
     cv2.setNumThreads(0)
     try:
         with _data_for(cfg) as (cfg, source):
-            return {name: _measure(_build(cfg, loader), input_size(cfg), source, repeats) for name, loader in LOADERS.items()}
+            return {
+                name: _measure(_build(cfg, loader), input_size(cfg), source, repeats)
+                for name, loader in LOADERS.items()
+            }
     finally:
         torch.set_num_threads(threads[0])
         cv2.setNumThreads(threads[1])
@@ -80,7 +87,12 @@ def _data_for(cfg: Config) -> Iterator[tuple[Config, str]]:
             cfg[loader].dataset.data_root = folder
             if dataset.dataset != 'refshapes':
                 cfg[loader].dataset.update(dataset=DATASET, split_by='unc')
-        yield cfg, 'RefShapes, made for this' if dataset.dataset == 'refshapes' else f'{PICTURES} pictures like COCO\'s, made for this'
+        yield (
+            cfg,
+            'RefShapes, made for this'
+            if dataset.dataset == 'refshapes'
+            else f"{PICTURES} pictures like COCO's, made for this",
+        )
 
 
 def _build(cfg: Config, loader: str) -> Any:
@@ -94,7 +106,10 @@ def _measure(dataset: Any, size: tuple[int, int], source: str, repeats: int) -> 
     whole, floor = [], []
     for turn in range(repeats + 1):  # the first fills the caches: of files, of tokens
         for position, path in zip(positions, paths):
-            works: list[tuple[list[float], Callable[[], object]]] = [(whole, lambda: dataset[position]), (floor, lambda: least_work(path, size))]  # noqa: B023
+            works: list[tuple[list[float], Callable[[], object]]] = [
+                (whole, partial(dataset.__getitem__, position)),
+                (floor, partial(least_work, path, size)),
+            ]
             for samples, work in works if turn % 2 else reversed(works):
                 seconds = _time(work)
                 if turn:

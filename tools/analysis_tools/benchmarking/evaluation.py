@@ -22,7 +22,9 @@ TOLERANCE = {'float32': 1e-4, 'bfloat16': 3e-2}  # of a probability, between two
 IMAGES, EXPRESSIONS = 1500, 10834  # of RefCOCO's val split
 
 
-def compare_evaluation(cfg: Config, count: int, device: torch.device, repeats: int, amp: bool, baseline: bool) -> Comparison:
+def compare_evaluation(
+    cfg: Config, count: int, device: torch.device, repeats: int, amp: bool, baseline: bool
+) -> Comparison:
     """Times ``count`` expressions of one image: from pixels to masks at the picture's size.
 
     Raises:
@@ -33,7 +35,9 @@ def compare_evaluation(cfg: Config, count: int, device: torch.device, repeats: i
     dtype = 'bfloat16' if amp else 'float32'
     probabilities: dict[str, Tensor] = {}
 
-    def variant(name: str, batches: list[dict[str, Any]], kernels: Callable[[], AbstractContextManager] = nullcontext) -> Variant:
+    def variant(
+        name: str, batches: list[dict[str, Any]], kernels: Callable[[], AbstractContextManager] = nullcontext
+    ) -> Variant:
         plain = kernels is plain_kernels
 
         def work() -> None:
@@ -43,7 +47,9 @@ def compare_evaluation(cfg: Config, count: int, device: torch.device, repeats: i
 
         return Variant(work, count, 'float32' if plain else dtype)
 
-    variants = {name: variant(name, batches) for name, batches in (('one at a time', singles(batch)), ('grouped', [batch]))}
+    variants = {
+        name: variant(name, batches) for name, batches in (('one at a time', singles(batch)), ('grouped', [batch]))
+    }
     if baseline:
         variants['one at a time, plain'] = variant('one at a time, plain', singles(batch), plain_kernels)
     size = input_size(cfg)
@@ -61,7 +67,8 @@ def predict(model: nn.Module, batches: Sequence[dict[str, Any]], amp: bool) -> l
 
 
 def check_equal_masks(single: Tensor, grouped: Tensor, tolerance: float) -> dict[str, float]:
-    """Compares probabilities (K, height, width), and the masks at a threshold that half of the pixels exceed, random weights or not.
+    """Compares probabilities (K, height, width), and the masks at a threshold that half of the pixels exceed, random
+    weights or not.
 
     Returns:
         The number of pixels, how many of them differ between the masks, and the greatest difference of a probability.
@@ -72,12 +79,22 @@ def check_equal_masks(single: Tensor, grouped: Tensor, tolerance: float) -> dict
     threshold = single.median()
     difference = float((single - grouped).abs().max())
     if not difference <= tolerance:
-        raise RuntimeError(f'Grouped and single expressions give other masks: probabilities differ by up to {difference:.2g}.')
-    return dict(pixels=single.numel(), differing_pixels=int(((single > threshold) != (grouped > threshold)).sum()), greatest_difference=difference)
+        raise RuntimeError(
+            f'Grouped and single expressions give other masks: probabilities differ by up to {difference:.2g}.'
+        )
+    return dict(
+        pixels=single.numel(),
+        differing_pixels=int(((single > threshold) != (grouped > threshold)).sum()),
+        greatest_difference=difference,
+    )
 
 
-def compare_validation(cfg: Config, num_images: int, batch_size: int, device: torch.device, repeats: int, amp: bool) -> Comparison:
-    """Times an evaluation like RefCOCO val's (1,500 images, 10,834 expressions), cut to ``num_images``: predictions, and the metric's counts."""
+def compare_validation(
+    cfg: Config, num_images: int, batch_size: int, device: torch.device, repeats: int, amp: bool
+) -> Comparison:
+    """Times an evaluation like RefCOCO val's (1,500 images, 10,834 expressions), cut to ``num_images``: predictions,
+    and the metric's counts.
+    """
     model = MODELS.build(cfg.model).to(device).eval()
     metric = METRICS.build(dict(type='cmmasksd.ReferringIoUMetric'))
     counts = [EXPRESSIONS * (number + 1) // IMAGES - EXPRESSIONS * number // IMAGES for number in range(num_images)]
@@ -92,7 +109,14 @@ def compare_validation(cfg: Config, num_images: int, batch_size: int, device: to
         metric.compute_metrics(metric.results)
 
     variants = {'grouped': Variant(work, num_images, 'bfloat16' if amp else 'float32')}
-    comparison = compare(f'evaluation of {num_images} images, {sum(counts)} expressions', 'image', variants, device, repeats, first='grouped')
+    comparison = compare(
+        f'evaluation of {num_images} images, {sum(counts)} expressions',
+        'image',
+        variants,
+        device,
+        repeats,
+        first='grouped',
+    )
     return dataclasses.replace(comparison, facts=dict(images=num_images, expressions=sum(counts)))
 
 

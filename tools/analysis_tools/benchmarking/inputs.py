@@ -58,7 +58,9 @@ def random_batch(cfg: Config, counts: Sequence[int], training: bool, seed: int =
     images, samples = [], []
     for count in counts:
         images.append(torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=random))
-        sample = SegDataSample(metainfo=dict(letterbox=Letterbox.fit(PICTURE, size), ori_shape=PICTURE, img_shape=size, img_path='random'))
+        sample = SegDataSample(
+            metainfo=dict(letterbox=Letterbox.fit(PICTURE, size), ori_shape=PICTURE, img_shape=size, img_path='random')
+        )
         masks = torch.zeros(count, *(size if training else PICTURE), dtype=torch.float32 if training else torch.bool)
         masks[:, masks.shape[1] // 4 : masks.shape[1] // 2, : masks.shape[2] // 3] = 1
         ids = torch.stack([random_ids(length, random) for _ in range(count)])

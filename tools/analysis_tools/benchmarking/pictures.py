@@ -1,4 +1,6 @@
-"""Pictures and annotations that cost a data pipeline what COCO's cost: 640x480 JPEGs of about 160 KB, smooth polygons, three sentences a ref."""
+"""Pictures and annotations that cost a data pipeline what COCO's cost: 640x480 JPEGs of about 160 KB, smooth polygons,
+three sentences a ref.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ QUALITY = 95  # with the noise below: 160 KB a picture, COCO train2014's mean
 REFS_PER_IMAGE = (2, 3)  # alternating: with three sentences each 7.5 expressions an image; RefCOCO val has 7.2
 SENTENCES_PER_REF = 3
 POINTS = 40  # of a polygon
-WORDS = 'the left right top bottom middle man woman boy girl dog zebra chair in on with behind red blue black white shirt hat standing'.split()
+WORDS = (
+    'the left right top bottom middle man woman boy girl dog zebra chair '
+    'in on with behind red blue black white shirt hat standing'
+).split()
 
 
 def make_coco_like(folder: Path, num_images: int, seed: int = 0) -> None:
@@ -39,7 +44,9 @@ def make_coco_like(folder: Path, num_images: int, seed: int = 0) -> None:
         images.append(dict(id=image_id, file_name=name, height=HEIGHT, width=WIDTH))
         for split in ('train', 'val'):
             for _ in range(REFS_PER_IMAGE[image_id % len(REFS_PER_IMAGE)]):
-                annotations.append(dict(id=len(annotations), image_id=image_id, category_id=1, iscrowd=0, segmentation=[outline(rng)]))
+                annotations.append(
+                    dict(id=len(annotations), image_id=image_id, category_id=1, iscrowd=0, segmentation=[outline(rng)])
+                )
                 refs.append(_make_ref(len(refs), image_id, name, split, rng))
     instances = dict(images=images, annotations=annotations, categories=[dict(id=1, name='thing')])
     (folder / DATASET / 'instances.json').write_text(json.dumps(instances))
@@ -47,7 +54,9 @@ def make_coco_like(folder: Path, num_images: int, seed: int = 0) -> None:
 
 
 def photograph(rng: np.random.Generator) -> bytes:
-    """A JPEG whose detail falls off with frequency as a photograph's does: noise of five octaves, the coarse ones strongest, and some grain."""
+    """A JPEG whose detail falls off with frequency as a photograph's does: noise of five octaves, the coarse ones
+    strongest, and some grain.
+    """
     picture = np.full((HEIGHT, WIDTH, 3), 128, np.float32)
     for octave in range(1, 6):
         size = WIDTH >> octave, HEIGHT >> octave
@@ -78,5 +87,7 @@ def _make_ref(ref_id: int, image_id: int, name: str, split: str, rng: np.random.
         split=split,
         file_name=name,
         sent_ids=sent_ids,
-        sentences=[dict(tokens=text.split(), raw=text, sent=text, sent_id=number) for text, number in zip(sentences, sent_ids)],
+        sentences=[
+            dict(tokens=text.split(), raw=text, sent=text, sent_id=number) for text, number in zip(sentences, sent_ids)
+        ],
     )

@@ -18,7 +18,9 @@ from cmmasksd.models.layers import frozen_statistics
 
 @contextmanager
 def plain_kernels() -> Iterator[None]:
-    """Attention that writes the whole matrix of scores down, maps that are enlarged before they are convolved, all in float32."""
+    """Attention that writes the whole matrix of scores down, maps that are enlarged before they are convolved, all in
+    float32.
+    """
     with (
         sdpa_kernel(SDPBackend.MATH),
         torch.autocast('cpu', enabled=False),
@@ -34,7 +36,8 @@ def _enlarge_and_convolve(block: UpsampleConvBNReLU, features: Tensor) -> Tensor
 
 
 def plain_loss(model: nn.Module, inputs: Tensor, input_ids: Tensor, masks: Tensor) -> dict[str, Tensor]:
-    """The losses of a training step with one expression an image, each branch a whole pass of its own: both towers, neck and head.
+    """The losses of a training step with one expression an image, each branch a whole pass of its own: both towers,
+    neck and head.
 
     With equal masked positions and without dropout they are those of ``ReferringSegmentor.loss``.
 
@@ -52,7 +55,9 @@ def plain_loss(model: nn.Module, inputs: Tensor, input_ids: Tensor, masks: Tenso
         for name, branch in model.distillation.items():
             patches, words = model.embed_image(inputs), model.embed_text(input_ids)
             if branch.masked_side == 'image':
-                patches = mask_tokens(patches, branch.choose(correlate(main.text.sentence, main.visual.patches)), branch.mask_token)
+                patches = mask_tokens(
+                    patches, branch.choose(correlate(main.text.sentence, main.visual.patches)), branch.mask_token
+                )
             else:
                 chosen = branch.choose(correlate(main.visual.pooled, main.text.tokens), valid=main.text.word_tokens)
                 words = mask_tokens(words, chosen, branch.mask_token)

@@ -19,7 +19,9 @@ def load_pyplot() -> ModuleType:
     try:
         import matplotlib
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("The plots need matplotlib, which is optional: pip install 'cmmasksd[matplotlib]', or leave out --plot.") from error
+        raise ModuleNotFoundError(
+            "The plots need matplotlib, which is optional: pip install 'cmmasksd[matplotlib]', or leave out --plot."
+        ) from error
     matplotlib.use('Agg')
     from matplotlib import pyplot
 
@@ -33,8 +35,8 @@ def plot_costs(file: Path, label: str, points: Sequence[tuple[int, Comparison]],
         file: the picture to write.
         label: of the horizontal axis.
         points: at least one.
-        paired: times are relative to the first variant at the same x, round by round, for work in which that one costs the same everywhere; False: to
-            its median at the smallest x.
+        paired: times are relative to the first variant at the same x, round by round, for work in which that one costs
+            the same everywhere; False: to its median at the smallest x.
     """
     pyplot = load_pyplot()
     points = sorted(points, key=lambda point: point[0])
@@ -43,8 +45,15 @@ def plot_costs(file: Path, label: str, points: Sequence[tuple[int, Comparison]],
     for name in first.measurements:
         xs = [x for x, comparison in points if name in comparison.measurements]
         present = [comparison for _, comparison in points if name in comparison.measurements]
-        times = [comparison.time_ratio(name) if paired else _relative(comparison, name, first) for comparison in present]
-        panels[0].plot(xs, [one.flops / one.units / 1e9 for one in (each.measurements[name] for each in present)], marker='o', label=name)
+        times = [
+            comparison.time_ratio(name) if paired else _relative(comparison, name, first) for comparison in present
+        ]
+        panels[0].plot(
+            xs,
+            [one.flops / one.units / 1e9 for one in (each.measurements[name] for each in present)],
+            marker='o',
+            label=name,
+        )
         panels[1].plot(xs, [time.median for time in times], marker='o', label=name)
         panels[1].fill_between(xs, [time.low for time in times], [time.high for time in times], alpha=0.2)
     panels[0].set(xlabel=label, ylabel=f'GFLOP per {first.unit}', ylim=(0, None))

@@ -19,7 +19,17 @@ from .comparing import Comparison
 from .data import DataMeasurement
 from .timing import Spread
 
-PACKAGES = ('torch', 'open_clip_torch', 'onedl-mmengine', 'mmengine', 'onedl-mmsegmentation', 'mmsegmentation', 'opencv-python', 'numpy', 'cmmasksd')
+PACKAGES = (
+    'torch',
+    'open_clip_torch',
+    'onedl-mmengine',
+    'mmengine',
+    'onedl-mmsegmentation',
+    'mmsegmentation',
+    'opencv-python',
+    'numpy',
+    'cmmasksd',
+)
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
@@ -32,7 +42,11 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
             continue
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else _processor()
     return dict(
-        device=name, threads=torch.get_num_threads(), python=platform.python_version(), versions=versions, command=shlex.join(['python', *sys.argv])
+        device=name,
+        threads=torch.get_num_threads(),
+        python=platform.python_version(),
+        versions=versions,
+        command=shlex.join(['python', *sys.argv]),
     )
 
 
@@ -53,7 +67,9 @@ def format_comparison(comparison: Comparison) -> str:
         counts = f'{one.memory:.0f}', f'{one.flops / one.units / 1e9:.2f}', f'{one.share_of_floor:.2f}'
         ratios = format_spread(comparison.time_ratio(name)), f'{comparison.flop_ratio(name):.3f}'
         table.add_row([name, format_spread(per_unit), _number(1e3 / per_unit.median), *counts, *ratios])
-    rates = ', '.join(f'{dtype} {Spread.of(samples).median / 1e12:.3g} TFLOP/s' for dtype, samples in comparison.rates.items())
+    rates = ', '.join(
+        f'{dtype} {Spread.of(samples).median / 1e12:.3g} TFLOP/s' for dtype, samples in comparison.rates.items()
+    )
     facts = ''.join(f'\n{name.replace("_", " ")}: {value:.7g}' for name, value in comparison.facts.items())
     return f'{table.get_string()}\nmatrix rate: {rates}; ratios are of samples from the same round{facts}'
 
@@ -65,13 +81,18 @@ def format_baseline(comparison: Comparison) -> list[str]:
     for slow, ours in plain.items():
         for name in (ours, *(['grouped'] if 'grouped' in comparison.measurements else [])):
             ratio, flops = comparison.time_ratio(slow, name), comparison.flop_ratio(slow, name)
-            lines.append(f'{comparison.title}: {slow} takes {format_spread(ratio)} times as long as {name}, with {flops:.2f} times the FLOPs')
+            lines.append(
+                f'{comparison.title}: {slow} takes {format_spread(ratio)} times as long as {name}, with {flops:.2f} '
+                'times the FLOPs'
+            )
     return lines
 
 
 def format_data(measurements: dict[str, DataMeasurement]) -> str:
     """A row a pipeline."""
-    table = PrettyTable(['pipeline', 'images/s/core', 'of floor', 'data'], align='r', title='data pipeline, one process')
+    table = PrettyTable(
+        ['pipeline', 'images/s/core', 'of floor', 'data'], align='r', title='data pipeline, one process'
+    )
     for name, one in measurements.items():
         table.add_row([name, f'{one.images_per_second:.0f}', format_spread(one.share_of_floor), one.source])
     return table.get_string()
@@ -86,7 +107,13 @@ def _number(value: float) -> str:
     return f'{value:.0f}' if value >= 1000 else f'{value:.3g}'
 
 
-def write_report(folder: Path, machine: dict[str, Any], tables: Sequence[str], comparisons: Sequence[Comparison], data: dict[str, Any]) -> None:
+def write_report(
+    folder: Path,
+    machine: dict[str, Any],
+    tables: Sequence[str],
+    comparisons: Sequence[Comparison],
+    data: dict[str, Any],
+) -> None:
     """Writes ``benchmark.json``, with every sample, and ``benchmark.txt`` into the folder, which is made if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     content = dict(

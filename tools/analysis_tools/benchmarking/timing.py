@@ -38,7 +38,8 @@ class Spread:
 def time_in_turn(works: Mapping[str, Work], repeats: int, warmup: int, device: torch.device) -> dict[str, list[float]]:
     """Runs the works one after the other, again and again: A B C, C B A, A B C ...
 
-    What slows the machine for a while, or heats it, then meets all variants alike, and samples of one round can be compared.
+    What slows the machine for a while, or heats it, then meets all variants alike, and samples of one round can be
+    compared.
 
     Args:
         works: what to run, by name.
@@ -66,8 +67,8 @@ def paired_ratio(samples: list[float], base: list[float]) -> Spread:
 def peak_memory(work: Callable[[], Result], device: torch.device) -> tuple[float, Result]:
     """Runs the work once: megabytes at the worst moment, and what the work returned.
 
-    They are what torch allocated on a GPU, weights included, or what this whole process held on a CPU; where the system does not let a process's peak
-    be reset, the peak of its life so far.
+    They are what torch allocated on a GPU, weights included, or what this whole process held on a CPU; where the system
+    does not let a process's peak be reset, the peak of its life so far.
     """
     gc.collect()
     if device.type == 'cuda':

@@ -66,7 +66,8 @@ class LiveBytes(TorchDispatchMode):
 
 
 def trace_step(cfg: Config, batch_size: int, amp: bool, checkpointing: bool) -> TracedStep:
-    """Traces forward and backward, with one expression an image; Adam's moments, which only lie there meanwhile, are added.
+    """Traces forward and backward, with one expression an image; Adam's moments, which only lie there meanwhile, are
+    added.
 
     Dropout is off: the kernels traced are those of a CPU, which would do it without fused attention; a GPU need not.
     """

@@ -25,7 +25,14 @@ BRANCHES = ('LMVSD', 'VMLSD')
 
 
 def compare_training(
-    cfg: Config, batch_size: int, device: torch.device, repeats: int, amp: bool, baseline: bool, compiled: bool = False, main_only: bool = False
+    cfg: Config,
+    batch_size: int,
+    device: torch.device,
+    repeats: int,
+    amp: bool,
+    baseline: bool,
+    compiled: bool = False,
+    main_only: bool = False,
 ) -> Comparison:
     """Times forward, backward and optimiser step, with one expression an image.
 
@@ -44,16 +51,28 @@ def compare_training(
     batch = random_batch(cfg, [1] * batch_size, training=True)
     optimiser = _optimiser(model, cfg, amp)
     dtype = 'bfloat16' if amp else 'float32'
-    chosen = {'main': ()} if main_only else {'main': (), 'main + LMVSD': ('lmvsd',), 'main + VMLSD': ('vmlsd',), 'main + both': ('lmvsd', 'vmlsd')}
-    variants = {name: Variant(partial(_step, model, batch, optimiser, branches), batch_size, dtype) for name, branches in chosen.items()}
+    chosen = (
+        {'main': ()}
+        if main_only
+        else {'main': (), 'main + LMVSD': ('lmvsd',), 'main + VMLSD': ('vmlsd',), 'main + both': ('lmvsd', 'vmlsd')}
+    )
+    variants = {
+        name: Variant(partial(_step, model, batch, optimiser, branches), batch_size, dtype)
+        for name, branches in chosen.items()
+    }
     if compiled:
         faster = copy.deepcopy(model)
         compile_verbs(faster)
         work = partial(_step, faster, batch, _optimiser(faster, cfg, amp))
-        variants |= {f'{name}, compiled': Variant(partial(work, branches), batch_size, dtype) for name, branches in chosen.items()}
+        variants |= {
+            f'{name}, compiled': Variant(partial(work, branches), batch_size, dtype)
+            for name, branches in chosen.items()
+        }
     if baseline:
         work = partial(_plain_step, model, batch, _optimiser(model, cfg, amp=False))
-        variants |= {f'{name}, plain': Variant(partial(work, branches), batch_size) for name, branches in chosen.items()}
+        variants |= {
+            f'{name}, plain': Variant(partial(work, branches), batch_size) for name, branches in chosen.items()
+        }
     size = input_size(cfg)
     with torch.no_grad():
         tokens = model.embed_image(torch.zeros(1, 3, *size, device=device)).shape[1]
@@ -83,7 +102,9 @@ def only_branches(model: nn.Module, names: tuple[str, ...]) -> Iterator[None]:
 
 
 def _optimiser(model: nn.Module, cfg: Config, amp: bool) -> OptimWrapper:
-    """The config's own optimiser at a learning rate of 0, which costs the same and keeps the weights for all variants."""
+    """The config's own optimiser at a learning rate of 0, which costs the same and keeps the weights for all
+    variants.
+    """
     wrapper = copy.deepcopy(cfg.optim_wrapper)
     wrapper.optimizer.lr = 0.0
     wrapper.type = 'AutocastOptimWrapper' if amp else 'OptimWrapper'

@@ -1,7 +1,9 @@
-"""Annotations as flat columns and back: arrays of numbers and of UTF-8 text, which load many times faster than as many small records.
+"""Annotations as flat columns and back: arrays of numbers and of UTF-8 text, which load many times faster than as many
+small records.
 
-A table (``image``, ``annotation``, ``ref``, ``sentence`` ...) is a set of columns of equal length. What differs in length from row to row is kept
-end to end in a column of values, with a column ``<name>.ends`` that says where the values of each row end.
+A table (``image``, ``annotation``, ``ref``, ``sentence`` ...) is a set of columns of equal length. What differs in
+length from row to row is kept end to end in a column of values, with a column ``<name>.ends`` that says where the
+values of each row end.
 """
 
 from __future__ import annotations
@@ -14,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmmasksd.datasets.refer.errors import ReferError
-from cmmasksd.datasets.refer.fields import MAX_SENTENCE_CHARACTERS, check_file_name, check_image_size, is_blank, read_name
+from cmmasksd.datasets.refer.fields import (
+    MAX_SENTENCE_CHARACTERS,
+    check_file_name,
+    check_image_size,
+    is_blank,
+    read_name,
+)
 from cmmasksd.datasets.refer.records import Annotations, Ref, Sentence
 from cmmasksd.datasets.refer.segmentation import Segmentation
 
@@ -38,7 +46,8 @@ _VALUES = {  # column of values -> its type
     'sentence.raw': np.uint8,
 }
 _TYPES: dict[str, Any] = {f'{table}.{name}': np.int64 for table, names in _TABLES.items() for name in names} | _VALUES
-_KEYS = {'annotation.image': 'image', 'ref.annotation': 'annotation', 'ref.split': 'split'}  # column of row numbers -> the table they point into
+# column of row numbers -> the table they point into
+_KEYS = {'annotation.image': 'image', 'ref.annotation': 'annotation', 'ref.split': 'split'}
 _POLYGONS, _RUNS, _TEXT, _BYTES = range(4)  # annotation.kind: polygons, or RLE with counts as a list, a string or bytes
 
 
@@ -98,7 +107,8 @@ def _join_segmentations(segmentations: list[Segmentation]) -> Columns:
 
 
 def from_columns(columns: Columns, split: str | None = None) -> Annotations:
-    """The annotations that columns hold, whoever made these: nothing is trusted, and memory is bounded by a multiple of their size.
+    """The annotations that columns hold, whoever made these: nothing is trusted, and memory is bounded by a multiple of
+    their size.
 
     Segmentations are not looked into here: ``decode_mask`` checks each again when it is decoded.
 
@@ -122,9 +132,14 @@ def from_columns(columns: Columns, split: str | None = None) -> Annotations:
 
 
 def _check_columns(columns: Columns) -> None:
-    """Every column is there, of its type and of its table's length; ends rise to the end of what they divide; row numbers point to rows."""
+    """Every column is there, of its type and of its table's length; ends rise to the end of what they divide; row
+    numbers point to rows.
+    """
     if columns.keys() != _TYPES.keys():
-        raise ReferError(f'it has not the expected columns (too many or too few: {", ".join(sorted(columns.keys() ^ _TYPES.keys())[:5])})')
+        raise ReferError(
+            'it has not the expected columns (too many or too few: '
+            f'{", ".join(sorted(columns.keys() ^ _TYPES.keys())[:5])})'
+        )
     for name, column in columns.items():
         if column.ndim != 1 or column.dtype != _TYPES[name]:
             raise ReferError(f'it has a column {name} of another type')
@@ -176,7 +191,7 @@ def _texts(columns: Columns, name: str) -> Callable[[int], str]:
 
     def text(row: int) -> str:
         try:
-            return str(values[bounds[row]:bounds[row + 1]], 'utf-8')
+            return str(values[bounds[row] : bounds[row + 1]], 'utf-8')
         except UnicodeDecodeError as error:
             raise ReferError(f'it has a text in its column {name} that is not UTF-8') from error
 
@@ -184,10 +199,18 @@ def _texts(columns: Columns, name: str) -> Callable[[int], str]:
 
 
 def _ref_maker(columns: Columns, pictures: dict[int, tuple[str, int, int]], splits: list[str]) -> Callable[[int], Ref]:
-    """A function that makes the ref of a row; refs of one annotation share its segmentation, as they do in REFER's reader."""
-    ref_ids, categories, annotations, of_split = (columns[f'ref.{name}'].tolist() for name in ('id', 'category', 'annotation', 'split'))
+    """A function that makes the ref of a row; refs of one annotation share its segmentation, as they do in REFER's
+    reader.
+    """
+    ref_ids, categories, annotations, of_split = (
+        columns[f'ref.{name}'].tolist() for name in ('id', 'category', 'annotation', 'split')
+    )
     ann_ids, images, image_ids = columns['annotation.id'].tolist(), columns['annotation.image'].tolist(), list(pictures)
-    bounds, make_sentence, make_segmentation = _ranges(columns, 'ref.sentences'), _sentence_maker(columns), _segmentation_maker(columns)
+    bounds, make_sentence, make_segmentation = (
+        _ranges(columns, 'ref.sentences'),
+        _sentence_maker(columns),
+        _segmentation_maker(columns),
+    )
     made: dict[int, Segmentation] = {}
 
     def make(row: int) -> Ref:
@@ -196,13 +219,25 @@ def _ref_maker(columns: Columns, pictures: dict[int, tuple[str, int, int]], spli
         if annotation not in made:
             made[annotation] = make_segmentation(annotation, pictures[image_id])
         sentences = tuple(map(make_sentence, range(bounds[row], bounds[row + 1])))
-        return Ref(ref_ids[row], ann_ids[annotation], image_id, categories[row], splits[of_split[row]], sentences, made[annotation])
+        return Ref(
+            ref_ids[row],
+            ann_ids[annotation],
+            image_id,
+            categories[row],
+            splits[of_split[row]],
+            sentences,
+            made[annotation],
+        )
 
     return make
 
 
 def _sentence_maker(columns: Columns) -> Callable[[int], Sentence]:
-    sent_ids, sents, raws = columns['sentence.id'].tolist(), _texts(columns, 'sentence.sent'), _texts(columns, 'sentence.raw')
+    sent_ids, sents, raws = (
+        columns['sentence.id'].tolist(),
+        _texts(columns, 'sentence.sent'),
+        _texts(columns, 'sentence.raw'),
+    )
 
     def make(row: int) -> Sentence:
         sent, raw = sents(row), raws(row)
@@ -214,7 +249,9 @@ def _sentence_maker(columns: Columns) -> Callable[[int], Sentence]:
 
 
 def _segmentation_maker(columns: Columns) -> Callable[[int, tuple[str, int, int]], Segmentation]:
-    kinds, points, runs, codes = (columns[name] for name in ('annotation.kind', 'part.points', 'annotation.runs', 'annotation.code'))
+    kinds, points, runs, codes = (
+        columns[name] for name in ('annotation.kind', 'part.points', 'annotation.runs', 'annotation.code')
+    )
     parts, ends, run_bounds, code_bounds = (
         _ranges(columns, name) for name in ('annotation.parts', 'part.points', 'annotation.runs', 'annotation.code')
     )
@@ -222,12 +259,13 @@ def _segmentation_maker(columns: Columns) -> Callable[[int, tuple[str, int, int]
     def make(row: int, picture: tuple[str, int, int]) -> Segmentation:
         kind = kinds[row]
         if kind == _POLYGONS:
-            return [points[ends[part]:ends[part + 1]].tolist() for part in range(parts[row], parts[row + 1])]
+            return [points[ends[part] : ends[part + 1]].tolist() for part in range(parts[row], parts[row + 1])]
         if kind == _RUNS:
-            counts: Any = runs[run_bounds[row]:run_bounds[row + 1]].tolist()
+            counts: Any = runs[run_bounds[row] : run_bounds[row + 1]].tolist()
         else:
-            counts = codes[code_bounds[row]:code_bounds[row + 1]].tobytes()
-            counts = counts if kind == _BYTES else str(counts, 'utf-8', 'replace')  # broken text is refused when it is decoded
+            counts = codes[code_bounds[row] : code_bounds[row + 1]].tobytes()
+            # broken text is refused when it is decoded
+            counts = counts if kind == _BYTES else str(counts, 'utf-8', 'replace')
         return {'size': list(picture[1:]), 'counts': counts}
 
     return make
@@ -236,7 +274,8 @@ def _segmentation_maker(columns: Columns) -> Callable[[int, tuple[str, int, int]
 def _count(columns: Columns, splits: list[str]) -> dict[str, tuple[int, int, int]]:
     """Refs, images and sentences of each split."""
     rows, num_images = columns['ref.split'], len(columns['image.id'])
-    pairs = np.unique(rows * num_images + columns['annotation.image'][columns['ref.annotation']])  # each split and image that there is, once
+    # each split and image that there is, once
+    pairs = np.unique(rows * num_images + columns['annotation.image'][columns['ref.annotation']])
     of_images = pairs // num_images
     of_sentences = np.repeat(rows, np.diff(columns['ref.sentences.ends'], prepend=0))
     counts = (np.bincount(each, minlength=len(splits)).tolist() for each in (rows, of_images, of_sentences))

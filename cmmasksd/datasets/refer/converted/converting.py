@@ -32,5 +32,8 @@ def convert_refer(root: str | os.PathLike[str], dataset: str, split_by: str) -> 
         annotations = read_annotations(folder, split_by)
         read_back = from_columns(to_columns(annotations))
     if read_back != annotations:
-        raise ReferError(f'{folder} ({split_by}) cannot be converted without loss; please report it, and go on with the files as they are')
+        raise ReferError(
+            f'{folder} ({split_by}) cannot be converted without loss; please report it, and go on with the files as '
+            'they are'
+        )
     return write_converted(folder, split_by, annotations, sources)

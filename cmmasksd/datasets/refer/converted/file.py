@@ -1,9 +1,9 @@
 """The converted form of a set's annotations: ``refs(<split_by>).safetensors`` beside REFER's own files.
 
-It holds all that the reader gives after its checks, as the columns of ``columns.py`` behind a JSON header with a version, a digest of the columns
-and the SHA-256 of both source files. Nothing in it can run. Why safetensors and neither JSON nor Parquet: JSON of this size takes
-seconds to parse and Parquet needs a large package; safetensors is here for the weights already, its reader bounds every size by the file's, and it
-gives arrays as they lie.
+It holds all that the reader gives after its checks, as the columns of ``columns.py`` behind a JSON header with a
+version, a digest of the columns and the SHA-256 of both source files. Nothing in it can run. Why safetensors and
+neither JSON nor Parquet: JSON of this size takes seconds to parse and Parquet needs a large package; safetensors is
+here for the weights already, its reader bounds every size by the file's, and it gives arrays as they lie.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ def describe_sources(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
 def read_converted(folder: Path, split_by: str, split: str | None = None) -> Annotations | None:
     """The converted annotations of a set, if they are there and made from the very source files that lie beside them.
 
-    Sizes are compared first and then, always, the SHA-256 of the content, which takes a fraction of a second for RefCOCO: a time
-    stamp would be quicker and can lie. A source file that is absent is not asked for, so the form can be shipped alone.
+    Sizes are compared first and then, always, the SHA-256 of the content, which takes a fraction of a second for
+    RefCOCO: a time stamp would be quicker and can lie. A source file that is absent is not asked for, so the form can
+    be shipped alone.
 
     Args:
         folder: ``<root>/<dataset>``.
@@ -66,7 +67,10 @@ def read_converted(folder: Path, split_by: str, split: str | None = None) -> Ann
     Warns:
         ReferWarning: it is not used, since it is damaged or made from other files.
     """
-    path, sources = converted_path(folder, split_by), [source for source in source_paths(folder, split_by) if source.is_file()]
+    path, sources = (
+        converted_path(folder, split_by),
+        [source for source in source_paths(folder, split_by) if source.is_file()],
+    )
     if not path.is_file():
         return None
     try:
@@ -75,8 +79,13 @@ def read_converted(folder: Path, split_by: str, split: str | None = None) -> Ann
         return from_columns(columns, split)
     except ReferError as error:
         if len(sources) < 2:
-            raise ReferError(f'{path}: {error}, and the files it was made from are not all there; get them and {_mend(folder, split_by)}') from None
-        ignored = f'{path}: {error}; it is ignored and its slower source is read. To use it again, {_mend(folder, split_by)}'
+            raise ReferError(
+                f'{path}: {error}, and the files it was made from are not all there; get them and '
+                f'{_mend(folder, split_by)}'
+            ) from None
+        ignored = (
+            f'{path}: {error}; it is ignored and its slower source is read. To use it again, {_mend(folder, split_by)}'
+        )
         warnings.warn(ignored, ReferWarning, stacklevel=3)
         return None
 
@@ -88,7 +97,8 @@ def write_converted(folder: Path, split_by: str, annotations: Annotations, sourc
         folder: ``<root>/<dataset>``.
         split_by: the part of ``refs(<split_by>).p`` in brackets.
         annotations: what the reader gave for the source.
-        sources: ``describe_sources`` of the two files, taken before they were read, so that a change in between is noticed later.
+        sources: ``describe_sources`` of the two files, taken before they were read, so that a change in between is
+            noticed later.
 
     Returns:
         The file's path.
@@ -97,10 +107,18 @@ def write_converted(folder: Path, split_by: str, annotations: Annotations, sourc
         ReferError: the file would be larger than ``MAX_FILE_BYTES``.
     """
     columns, path = to_columns(annotations), converted_path(folder, split_by)
-    header = {'format': 'annotations of cmmasksd', 'version': VERSION, 'dataset': folder.name, 'sources': sources, 'digest': _digest(columns)}
+    header = {
+        'format': 'annotations of cmmasksd',
+        'version': VERSION,
+        'dataset': folder.name,
+        'sources': sources,
+        'digest': _digest(columns),
+    }
     content = save({**columns, 'header': np.frombuffer(json.dumps(header).encode(), np.uint8)})
     if len(content) > MAX_FILE_BYTES:
-        raise ReferError(f'{path} would have {len(content)} bytes, more than the {MAX_FILE_BYTES} that are read; divide the set')
+        raise ReferError(
+            f'{path} would have {len(content)} bytes, more than the {MAX_FILE_BYTES} that are read; divide the set'
+        )
     draft = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
         draft.write_bytes(content)
@@ -138,7 +156,11 @@ def _check_made_from(header: dict[str, Any], dataset: str, sources: Sequence[Pat
     described = header.get('sources')
     for source in sources:
         expected = described.get(source.name) if isinstance(described, dict) else None
-        if not isinstance(expected, dict) or expected.get('bytes') != source.stat().st_size or expected.get('sha256') != _hash_file(source):
+        if (
+            not isinstance(expected, dict)
+            or expected.get('bytes') != source.stat().st_size
+            or expected.get('sha256') != _hash_file(source)
+        ):
             raise ReferError(f'it was made from another {source.name} than the one beside it')
 
 
