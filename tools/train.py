@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mmengine.config import Config, DictAction
-
-if TYPE_CHECKING:
-    from mmengine.runner import Runner
 
 
 def parse_args() -> argparse.Namespace:
@@ -50,41 +46,15 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.amp:
         cfg.optim_wrapper.type = 'AutocastOptimWrapper'
     if args.auto_scale_lr:
-        cfg.auto_scale_lr.enable = True
+        cfg.auto_scale_lr = {**(cfg.get('auto_scale_lr') or {}), 'enable': True}
     return cfg
-
-
-def warn_of_batch_size(runner: Runner) -> None:
-    """The learning rate holds for the config's ``base_batch_size``; says so where the run's total differs and nobody
-    scales.
-    """
-    scale = runner.cfg.get('auto_scale_lr') or {}
-    total = runner.world_size * runner.cfg.train_dataloader.batch_size
-    base = scale.get('base_batch_size', total)
-    if total != base and not scale.get('enable', False):
-        runner.logger.warning(
-            f'The total batch is {total} ({runner.world_size} processes), but the learning rate is meant for {base}: '
-            'change train_dataloader.batch_size, or scale the rate by --auto-scale-lr.'
-        )
 
 
 def main() -> None:
     cfg = load_config(parse_args())
-    from mmengine.runner import Runner
+    from cmmasksd.apis.running import train
 
-    from cmmasksd.checkpoints import register_safe_loader
-    from cmmasksd.distributed import leave_process_group, prepare_launcher
-    from cmmasksd.engine.checkpoints.disk_space import check_work_dir
-    from cmmasksd.memory import keep_freed_memory
-
-    check_work_dir(cfg.work_dir)
-    register_safe_loader()
-    keep_freed_memory()
-    prepare_launcher(cfg, cfg.launcher)
-    runner = Runner.from_cfg(cfg)
-    warn_of_batch_size(runner)
-    runner.train()
-    leave_process_group()
+    train(cfg)
 
 
 if __name__ == '__main__':

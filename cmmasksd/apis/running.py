@@ -1,0 +1,58 @@
+"""From a config to a run, for every tool that starts one."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from cmmasksd.checkpoints import register_safe_loader
+from cmmasksd.distributed import leave_process_group, prepare_launcher
+from cmmasksd.engine.checkpoints.disk_space import check_work_dir
+from cmmasksd.engine.checks import check_config
+from cmmasksd.engine.checks.config import LOADERS
+from cmmasksd.memory import keep_freed_memory
+
+OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context')  # torch refuses them without workers
+
+
+def prepare_config(cfg: Config) -> None:
+    """Checks what can be checked before anything is built, and leaves out the settings of workers where a loader has
+    none. Of train, val and test loaders alike; ``cfg`` is changed.
+
+    Raises:
+        ConfigError: a setting that cannot be.
+    """
+    check_config(cfg)
+    for name in LOADERS:
+        loader = cfg.get(name)
+        if isinstance(loader, MutableMapping) and not loader.get('num_workers', 0):
+            for setting in OF_WORKERS:
+                loader.pop(setting, None)
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The Runner of a config, after everything that has to come before it: checks, the work dir, safe reading of
+    checkpoints, the process group.
+
+    Raises:
+        ConfigError: a setting that cannot be.
+        WorkDirError: nothing can be written in ``cfg.work_dir``.
+    """
+    prepare_config(cfg)
+    check_work_dir(cfg.work_dir)
+    register_safe_loader()
+    keep_freed_memory()
+    prepare_launcher(cfg, cfg.get('launcher', 'none'))
+    return Runner.from_cfg(cfg)
+
+
+def train(cfg: Config) -> None:
+    """Trains the model of a config, from its start or, by ``cfg.resume``, from a checkpoint.
+
+    Raises:
+        ConfigError: settings that cannot be or that contradict one another; before the first step.
+    """
+    build_runner(cfg).train()
+    leave_process_group()
