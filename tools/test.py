@@ -57,6 +57,8 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.load_from = args.checkpoint
     cfg.merge_from_dict(args.cfg_options or {})
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(args.config).stem))
+    if args.amp:
+        cfg.model.precision = 'bfloat16'
     if args.splits:
         cfg.test_cfg.splits = args.splits
     if args.show_dir:
@@ -71,7 +73,7 @@ def main() -> None:
     from mmengine.runner import Runner
 
     from cmmasksd.checkpoints import register_safe_loader
-    from cmmasksd.distributed import autocast, leave_process_group, prepare_launcher
+    from cmmasksd.distributed import leave_process_group, prepare_launcher
     from cmmasksd.engine.checkpoints.disk_space import check_work_dir
     from cmmasksd.memory import keep_freed_memory
 
@@ -80,8 +82,7 @@ def main() -> None:
     keep_freed_memory()
     prepare_launcher(cfg, cfg.launcher)
     runner = Runner.from_cfg(cfg)
-    with autocast(enabled=args.amp):
-        metrics = runner.test()
+    metrics = runner.test()
     if args.out and is_main_process():
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps(metrics, indent=2) + '\n')

@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
         metavar='auto|PATH',
         help="continue from the work dir's last checkpoint, or from PATH",
     )
-    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast, on a CPU too')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast in training and validation, on a CPU too')
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
@@ -44,7 +44,7 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.amp:
-        cfg.optim_wrapper.type = 'AutocastOptimWrapper'
+        cfg.optim_wrapper.type, cfg.model.precision = 'AutocastOptimWrapper', 'bfloat16'
     if args.auto_scale_lr:
         cfg.auto_scale_lr = {**(cfg.get('auto_scale_lr') or {}), 'enable': True}
     return cfg

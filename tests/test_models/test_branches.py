@@ -24,6 +24,11 @@ def preprocess(model, batch, training=True):
     return data['inputs'], data['input_ids'], data['image_index'], data['masks']
 
 
+def logits_of(model, branch, main):
+    """What the segmentor makes of a branch's student, by the branch's own neck and decode head if it has them."""
+    return model.segment(branch.student(model, main), branch.neck, branch.decode_head)
+
+
 def gradient_of(module) -> float:
     return sum(parameter.grad.abs().sum().item() for parameter in module.parameters() if parameter.grad is not None)
 
@@ -37,7 +42,7 @@ def test_gradients_reach_both_encoders_and_not_the_teacher(tiny_model, make_batc
     main_logits = model.segment(main)
     main_logits.retain_grad()
     branch = model.distillation[name.lower()]
-    branch.loss(branch(model, main), main_logits).backward()
+    branch.loss(logits_of(model, branch, main), main_logits).backward()
     assert main_logits.grad is None
     assert gradient_of(model.backbone) > 0
     assert gradient_of(model.text_encoder) > 0
@@ -55,7 +60,7 @@ def test_gradients_reach_the_teacher_where_asked(tiny_model, make_batch, name):
     main_logits = model.segment(main)
     main_logits.retain_grad()
     branch = model.distillation[name.lower()]
-    branch.loss(branch(model, main), main_logits).backward()
+    branch.loss(logits_of(model, branch, main), main_logits).backward()
     assert main_logits.grad.abs().sum() > 0
 
 
@@ -67,7 +72,7 @@ def test_the_loss_is_the_weighted_cross_entropy_to_the_main_branch(tiny_model, m
     inputs, ids, index, _ = preprocess(model, make_batch((2, 1)))
     main = model.encode(inputs, ids, index)
     main_logits, branch = model.segment(main), model.distillation[name.lower()]
-    logits = branch(model, main)
+    logits = logits_of(model, branch, main)
     teacher = main_logits.sigmoid()
     expected = -(teacher * F.logsigmoid(logits) + (1 - teacher) * F.logsigmoid(-logits)).mean()
     assert logits.shape == main_logits.shape and logits.dtype == torch.float32
@@ -85,7 +90,7 @@ def test_lmvsd_masks_the_correlated_patches_before_positions(tiny_model, make_ba
     visual.ln_pre.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
     branch = model.distillation['lmvsd']
     branch.mask_token.fill_(3)
-    branch(model, main)
+    branch.student(model, main)
     assert len(seen) == 1
     # (E, N, D): what stood there before positions were added
     embeddings = (seen[0] - visual.positional_embedding)[:, 1:]
@@ -109,7 +114,7 @@ def test_vmlsd_masks_the_correlated_words_before_positions(tiny_model, make_batc
     text.transformer.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
     branch = model.distillation['vmlsd']
     branch.mask_token.fill_(3)
-    branch(model, main)
+    branch.student(model, main)
     assert len(seen) == 1
     embeddings = seen[0] - text.positional_embedding[:14]
     masked = (embeddings - branch.mask_token).abs().amax(dim=2) < 1e-5
@@ -128,13 +133,50 @@ def test_vmlsd_masks_the_correlated_words_before_positions(tiny_model, make_batc
 
 
 @torch.no_grad()
+def test_vmlsd_may_mask_the_whole_sequence(tiny_model, make_batch):
+    """The paper's N read as all L tokens: T = round(0.5 * 14) = 7, m = round(0.3 * 7) = 2, SOT, EOT and padding too."""
+    model = tiny_model(distillation=branch_of('VMLSD', top_k=0.5, mask_ratio=0.3, maskable='sequence')).eval()
+    inputs, ids, index, _ = preprocess(model, make_batch((7, 6), length=14))
+    main = model.encode(inputs, ids, index)
+    branch, seen, others = model.distillation['vmlsd'], [], 0
+    model.text_encoder.text.transformer.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    branch.mask_token.fill_(3)
+    for _ in range(10):
+        branch.student(model, main)
+        embeddings = seen.pop() - model.text_encoder.text.positional_embedding[:14]
+        masked = (embeddings - branch.mask_token).abs().amax(dim=2) < 1e-5
+        assert masked.sum(dim=1).tolist() == [2] * 13
+        for row in range(13):
+            scores = main.text.tokens[row] @ main.visual.pooled[row // 7]
+            assert set(masked[row].nonzero().flatten().tolist()) <= set(scores.topk(7).indices.tolist())
+        others += (masked & ~main.text.word_tokens).sum().item()
+    assert others > 0
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'message'),
+    [
+        ('VMLSD', dict(maskable='tokens'), "maskable is 'words' or 'sequence', got 'tokens'"),
+        ('LMVSD', dict(top_k=0), 'shares in'),
+        ('VMLSD', dict(mask_ratio=25), 'shares in'),
+        ('LMVSD', dict(rounding='up'), "rounding is 'nearest' or 'stochastic', got 'up'"),
+        ('VMLSD', dict(loss_weight=-0.1), 'loss_weight must be a number of at least 0, got -0.1'),
+        ('LMVSD', dict(loss_weight=float('nan')), 'loss_weight must be a number of at least 0, got nan'),
+    ],
+)
+def test_settings_that_make_no_sense(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(dict(type=f'cmmasksd.{name}', embed_dims=dict(image=4, text=4), **options))
+
+
+@torch.no_grad()
 def test_vmlsd_leaves_a_sentence_without_words(tiny_model, make_batch):
     model = tiny_model(distillation=branch_of('VMLSD')).eval()
     inputs, ids, index, _ = preprocess(model, make_batch((1, 1)))
     ids[1] = 0
     ids[1, :2] = torch.tensor([49406, 49407])
     main = model.encode(inputs, ids, index)
-    torch.testing.assert_close(model.distillation['vmlsd'](model, main)[1], model.segment(main)[1])
+    torch.testing.assert_close(logits_of(model, model.distillation['vmlsd'], main)[1], model.segment(main)[1])
 
 
 @pytest.mark.parametrize('name', BRANCHES)
@@ -166,7 +208,7 @@ def test_vmlsds_own_neck_projects_the_main_levels(tiny_model, make_batch, monkey
     watch('segmentor', model.neck)
     if not shared:
         watch('branch', branch.neck)
-    branch(model, main)
+    branch.student(model, main)
     assert [name for name, _ in calls] == ([projected_by] if projected_by else [])
     assert all(levels is main.visual.levels for _, levels in calls)
 
@@ -180,7 +222,7 @@ def test_an_own_neck_and_head_decide(tiny_model, make_batch):
 
     def answer():
         torch.manual_seed(3)
-        return branch(model, main)
+        return logits_of(model, branch, main)
 
     before = answer()
     for parameter in (*model.neck.parameters(), *model.decode_head.parameters()):
@@ -219,7 +261,7 @@ def test_options_reach_the_choice(tiny_model, make_batch, monkeypatch, name):
         return torch.zeros(scores.shape, dtype=torch.bool)
 
     monkeypatch.setattr('cmmasksd.models.distillation.branches.choose_masked', choose)
-    logits = model.distillation[name.lower()](model, main)
+    logits = logits_of(model, model.distillation[name.lower()], main)
     torch.testing.assert_close(logits, model.segment(main))  # nothing masked: the main branch again
     ((shape, top_k, mask_ratio, valid, rounding),) = calls
     assert (top_k, mask_ratio, rounding) == (0.3, 0.7, 'stochastic')

@@ -6,8 +6,8 @@ import copy
 
 import pytest
 import torch
-import torch.nn.functional as F
 from mmengine.optim import OptimWrapper
+from mmengine.runner.amp import autocast as loop_autocast
 from torch import nn
 
 from cmmasksd.models.layers import BatchNorm
@@ -37,6 +37,17 @@ def single_samples(batch):
             single.expressions = sample.expressions[place : place + 1]
             samples.append(single)
     return dict(inputs=images, data_samples=samples)
+
+
+class Rearranged(nn.Module):
+    """A batch norm over the width of tokens (B, N, D)."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, tokens):
+        return self.norm(tokens.flatten(0, 1)).view_as(tokens)
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
@@ -71,17 +82,6 @@ def test_loss_weights(tiny_model, make_batch):
         torch.testing.assert_close(loss['loss_seg'], losses[0]['loss_seg'])
         torch.testing.assert_close(loss['loss_lmvsd'], first * losses[0]['loss_lmvsd'])
         torch.testing.assert_close(loss['loss_vmlsd'], second * losses[0]['loss_vmlsd'])
-
-
-@torch.no_grad()
-def test_the_ground_truth_is_brought_to_the_logits(tiny_model, make_batch):
-    """A grid of 4 x 6 gives logits of 16 x 24: every second pixel of the 32 x 48 input is compared."""
-    model = tiny_model(distillation=[]).eval()
-    data = model.data_preprocessor(make_batch((1, 2)), True)
-    logits = model(**data, mode='tensor')
-    assert logits.shape == (3, 1, 16, 24)
-    expected = F.binary_cross_entropy_with_logits(logits, data['masks'][:, :, ::2, ::2])
-    torch.testing.assert_close(model(**data, mode='loss')['loss_seg'], expected)
 
 
 @torch.no_grad()
@@ -127,6 +127,27 @@ def test_running_statistics_follow_the_main_branch_alone(tiny_model, make_batch,
     for name, buffer in expected.items():
         torch.testing.assert_close(buffers[name], buffer, msg=name)
     assert all(module.track_running_stats for module in distilled.modules() if isinstance(module, BatchNorm))
+
+
+def test_running_statistics_of_the_towers_follow_the_main_branch_too(tiny_model, make_batch):
+    """A tower with batch norms, as a ResNet has them: masked passes are normalised, but leave no trace."""
+
+    def with_norms(distillation):
+        model = tiny_model(distillation=distillation).train()
+        model.backbone.visual.ln_pre = nn.Sequential(Rearranged(nn.BatchNorm1d(16)))
+        model.text_encoder.text.ln_final = nn.Sequential(Rearranged(BatchNorm(24)))
+        return model
+
+    alone, distilled = with_norms([]), with_norms([dict(type='cmmasksd.LMVSD'), dict(type='cmmasksd.VMLSD')])
+    distilled.load_state_dict(alone.state_dict(), strict=False)
+    for model in (alone, distilled):
+        losses_of(model, make_batch((1, 1)))
+    towers = ('backbone.', 'text_encoder.')
+    expected = {name: buffer for name, buffer in alone.named_buffers() if name.startswith(towers) and 'running' in name}
+    assert len(expected) == 4
+    for name, buffer in expected.items():
+        assert buffer.abs().max() > 0 and not torch.equal(buffer, torch.ones_like(buffer)), name
+        assert torch.equal(distilled.get_buffer(name), buffer), name
 
 
 @pytest.mark.parametrize('counts', [(3,), (2, 1, 3)])
@@ -203,7 +224,7 @@ def test_inference_never_calls_a_branch(tiny_model, make_batch, monkeypatch):
         raise AssertionError('a branch ran at inference')
 
     for branch in model.distillation.values():
-        for verb in ('forward', 'student', 'loss'):
+        for verb in ('student', 'loss'):
             monkeypatch.setattr(branch, verb, fail)
     batch = make_batch((2, 1), training=False)
     with torch.no_grad():
@@ -225,16 +246,6 @@ def test_predictions_at_the_pictures_own_size(tiny_model, make_batch):
         assert (predictions.probabilities.dtype, predictions.masks.dtype) == (torch.float32, torch.bool)
         assert predictions.probabilities.min() >= 0 and predictions.probabilities.max() <= 1
         assert torch.equal(predictions.masks, predictions.probabilities > 0.35)
-
-
-@torch.no_grad()
-def test_probabilities_are_resized_as_the_design_says(tiny_model, make_batch):
-    model, batch = tiny_model().eval(), make_batch((2, 1), training=False)
-    logits = model(**model.data_preprocessor(batch), mode='tensor')
-    maps = F.interpolate(logits.sigmoid(), size=(32, 48), mode='bicubic', align_corners=False)
-    first, second = model.test_step(batch)
-    torch.testing.assert_close(first.predictions.probabilities, first.letterbox.undo(maps[:2, 0]))
-    torch.testing.assert_close(second.predictions.probabilities, second.letterbox.undo(maps[2:, 0]))
 
 
 @torch.no_grad()
@@ -294,6 +305,38 @@ def test_grouped_expressions_equal_single_ones(tiny_model, make_batch, counts):
     assert len({round(maps.mean().item(), 6) for maps in flat}) == sum(counts)  # expressions were told apart
 
 
+def dtypes_inside(model, step, batch):
+    """The dtypes that the towers', the neck's and the decode head's linear layers and convolutions give."""
+    seen = {}
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            part = name.partition('.')[0]
+            module.register_forward_hook(lambda _, __, out, part=part: seen.setdefault(part, set()).add(out.dtype))
+    samples = step(batch)
+    return seen, samples
+
+
+@pytest.mark.parametrize('fp16', [False, True])
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
+@torch.no_grad()
+def test_prediction_computes_in_the_asked_precision(tiny_model, make_batch, precision, fp16):
+    """Whatever autocast mmengine's loops, which know ``fp16`` alone, open or switch off around it."""
+    model, batch = tiny_model(precision=precision).eval(), make_batch((2, 1), training=False)
+    expected = tiny_model().eval().test_step(copy.deepcopy(batch))
+    with loop_autocast(enabled=fp16):
+        seen, samples = dtypes_inside(model, model.test_step, batch)
+    half = precision == 'bfloat16' or fp16
+    assert {part for part, dtypes in seen.items() if dtypes == {torch.bfloat16}} >= (
+        {'backbone', 'text_encoder', 'decode_head'} if half else set()
+    )
+    assert half or set.union(*seen.values()) == {torch.float32}
+    for sample, other in zip(samples, expected, strict=True):
+        probabilities = sample.predictions.probabilities
+        assert probabilities.dtype == torch.float32
+        assert torch.equal(probabilities, other.predictions.probabilities) == (not half)
+        torch.testing.assert_close(probabilities, other.predictions.probabilities, rtol=0, atol=0.03)
+
+
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 
@@ -302,9 +345,19 @@ def test_a_branch_named_twice(tiny_model):
         tiny_model(distillation=[dict(type='cmmasksd.LMVSD'), dict(type='cmmasksd.LMVSD')])
 
 
-def test_chunks_of_nothing(tiny_model):
-    with pytest.raises(ValueError, match='at least 1, got 0'):
-        tiny_model(expressions_per_chunk=0)
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(expressions_per_chunk=0), 'at least 1, got 0'),
+        (dict(threshold=50), r'must lie in \[0, 1\), got 50'),
+        (dict(threshold=-0.1), r'must lie in \[0, 1\), got -0.1'),
+        (dict(threshold=float('nan')), r'must lie in \[0, 1\), got nan'),
+        (dict(precision='fp16'), "precision is 'float32' or 'bfloat16', got 'fp16'"),
+    ],
+)
+def test_settings_that_make_no_sense(tiny_model, options, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_model(**options)
 
 
 def test_unknown_mode(tiny_model, make_batch):

@@ -58,9 +58,35 @@ def test_resume_after_kill_equals_an_uninterrupted_run(trained: Path, options: l
     assert_equal_weights(weights(tmp_path), weights(trained))
 
 
-def test_amp_trains_on_a_cpu(run_training: Callable[..., Path]) -> None:
-    work_dir = run_training('--amp', config_options=('train_cfg.max_epochs=1',))
-    assert all(torch.isfinite(tensor).all() for tensor in weights(work_dir, epoch=1).values())
+WATCHED = """
+import runpy, sys
+from cmmasksd.models import ReferringSegmentor
+fuse = ReferringSegmentor.fuse
+def watched(self, *arguments, **options):
+    fused = fuse(self, *arguments, **options)
+    print('fused in', 'training' if self.training else 'evaluation', fused.dtype)
+    return fused
+ReferringSegmentor.fuse = watched
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
+def dtypes_of(tool: str, *arguments: object) -> dict[str, set[str]]:
+    """The dtypes inside the model, in training and in evaluation, while a tool runs."""
+    lines = run_tool('-c', WATCHED, f'tools/{tool}', CONFIG, *arguments).stdout.splitlines()
+    found = [line.removeprefix('fused in ').split() for line in lines if line.startswith('fused in ')]
+    return {mode: {dtype for other, dtype in found if other == mode} for mode, _ in found}
+
+
+def test_amp_reaches_training_validation_and_tests(trained: Path, options: list[str], tmp_path: Path) -> None:
+    one_epoch = [*options, 'train_cfg.max_epochs=1', 'param_scheduler.0.end=2']
+    found = dtypes_of('train.py', '--amp', '--work-dir', tmp_path, *one_epoch)
+    assert found == {'training': {'torch.bfloat16'}, 'evaluation': {'torch.bfloat16'}}
+    assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path, epoch=1).values())
+    test = ('test.py', trained / 'epoch_2.pth', '--work-dir', tmp_path)
+    assert dtypes_of(*test, *options) == {'evaluation': {'torch.float32'}}
+    assert dtypes_of(*test, '--amp', *options) == {'evaluation': {'torch.bfloat16'}}
 
 
 def test_test_prints_a_table_and_writes_panels_alike_on_one_and_two_processes(

@@ -4,33 +4,44 @@ segmentor that has them.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from cmmasksd.models.distillation.correlation import Rounding, choose_masked, correlate, mask_tokens
+from cmmasksd.models.distillation.correlation import Rounding, check_choice, choose_masked, correlate, mask_tokens
 from cmmasksd.registry import MODELS
 from cmmasksd.structures import BranchFeatures, MainBranch, gather_images
 
+Maskable = Literal['words', 'sequence']
+
 
 class MaskedSelfDistillation(BaseModule):
-    """Base of the branches: mask the tower's input where it correlates with the other side, segment again, match the
-    main branch.
+    """Base of the branches: a branch says what its student sees, and its loss; the segmentor segments.
+
+    The student sees the tower's input masked where it correlates with the other side, and is to answer as the main
+    branch does.
 
     Args:
         embed_dims: widths of the towers, ``dict(image=D, text=D_t)``; the segmentor hands them in.
         top_k: the paper's TopK; see :func:`~cmmasksd.models.distillation.correlation.choose_masked`.
         mask_ratio: the paper's alpha.
         loss_weight: the paper's lambda.
-        shared: use the segmentor's own neck and decode head (the final model); False: own ones of the same shape (Table
-            5).
+        shared: the student is segmented by the segmentor's own neck and decode head (the final model); False: by the
+            branch's ``neck`` and ``decode_head``, of the same shape (Table 5).
         detach_teacher: stop the gradient at the main branch's probabilities.
         rounding: see :func:`~cmmasksd.models.distillation.correlation.choose_masked`.
         neck: config of the own neck; the segmentor hands in its own neck's config.
         decode_head: config of the own decode head; likewise.
+
+    Attributes:
+        neck: the branch's own neck, or None where it is shared.
+        decode_head: the branch's own decode head, or None where it is shared.
+
+    Raises:
+        ValueError: a share outside (0, 1], a negative weight, an unknown rounding, or nothing to build own parts from.
     """
 
     masked_side: ClassVar[Literal['image', 'text']]
@@ -50,6 +61,9 @@ class MaskedSelfDistillation(BaseModule):
         super().__init__()
         if not shared and (neck is None or decode_head is None):
             raise ValueError(f'{type(self).__name__}(shared=False) needs the configs of its own neck and decode_head.')
+        check_choice(top_k, mask_ratio, rounding)
+        if not 0 <= loss_weight < float('inf'):
+            raise ValueError(f'{type(self).__name__}: loss_weight must be a number of at least 0, got {loss_weight}.')
         self.mask_token = nn.Parameter(torch.randn(embed_dims[self.masked_side]) * 0.02)
         self.top_k = top_k
         self.mask_ratio = mask_ratio
@@ -61,20 +75,8 @@ class MaskedSelfDistillation(BaseModule):
         self.decode_head = None if shared else MODELS.build(decode_head)
 
     def student(self, segmentor: nn.Module, main: MainBranch) -> BranchFeatures:
-        """Masks and encodes: what neck and decode head, the segmentor's or the branch's own, make the branch's logits
-        from.
-        """
+        """Masks and encodes by the segmentor's verbs: the features that the segmentor then fuses and decodes."""
         raise NotImplementedError
-
-    def forward(self, segmentor: nn.Module, main: MainBranch) -> Tensor:
-        """The branch by itself: logits (E, 1, 4h, 4w), float32."""
-        return self.segment(segmentor, self.student(segmentor, main))
-
-    def segment(self, segmentor: nn.Module, student: BranchFeatures) -> Tensor:
-        """Fuses and decodes by the branch's own neck and head, or by the segmentor's: logits (E, 1, 4h, 4w),
-        float32.
-        """
-        return segmentor.segment(student, neck=self.neck, decode_head=self.decode_head)
 
     def loss(self, logits: Tensor, main_logits: Tensor) -> Tensor:
         """lambda * BCE(logits, sigmoid(M_seg)) (Eq. 9), both (E, 1, 4h, 4w): a scalar."""
@@ -114,17 +116,37 @@ class VMLSD(MaskedSelfDistillation):
 
     The image is untouched, so a shared neck's projections of the main branch serve as they are; an own neck projects
     the main branch's levels. As printed, Eq. 8 has no image grid to predict a mask on; it is read as Neck(V_local,
-    w'_global) and Decoder(F, W'_local). Arguments: see the base class.
+    w'_global) and Decoder(F, W'_local).
+
+    Args:
+        top_k, mask_ratio, loss_weight: see the base class, as are the other arguments.
+        maskable: what the paper's N counts. ``words``: this expression's word tokens, so that SOT, EOT and padding are
+            never masked; of RefCOCO's 3 to 4 words about one is masked, whatever a small ``mask_ratio`` says, unless
+            ``rounding`` is ``stochastic``. ``sequence``: all L tokens.
+
+    Raises:
+        ValueError: an unknown ``maskable``, and what the base class raises.
     """
 
     masked_side = 'text'
 
-    def __init__(self, top_k: float = 0.5, mask_ratio: float = 0.1, loss_weight: float = 0.1, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        top_k: float = 0.5,
+        mask_ratio: float = 0.1,
+        loss_weight: float = 0.1,
+        maskable: Maskable = 'words',
+        **kwargs: Any,
+    ) -> None:
         super().__init__(top_k=top_k, mask_ratio=mask_ratio, loss_weight=loss_weight, **kwargs)
+        if maskable not in get_args(Maskable):
+            raise ValueError(f"maskable is 'words' or 'sequence', got {maskable!r}.")
+        self.maskable = maskable
 
     def student(self, segmentor: nn.Module, main: MainBranch) -> BranchFeatures:
         pooled = gather_images(main.visual.pooled, main.image_index)  # (E, C)
-        masked = self.choose(correlate(pooled, main.text.tokens), valid=main.text.word_tokens)
+        valid = main.text.word_tokens if self.maskable == 'words' else None
+        masked = self.choose(correlate(pooled, main.text.tokens), valid)
         text = segmentor.encode_text(mask_tokens(main.word_embeddings, masked, self.mask_token), main.input_ids)
         projected = main.projected if self.shared else segmentor.project(main.visual, neck=self.neck)
         return BranchFeatures(projected, text, main.image_index)

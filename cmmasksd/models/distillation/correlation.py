@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 Rounding = Literal['nearest', 'stochastic']
+
+
+def check_choice(top_k: float, mask_ratio: float, rounding: str) -> None:
+    """Raises ValueError unless the settings of :func:`choose_masked` make sense."""
+    if not (0 < top_k <= 1 and 0 < mask_ratio <= 1):
+        raise ValueError(f'top_k and mask_ratio are shares in (0, 1], got {top_k} and {mask_ratio}.')
+    if rounding not in get_args(Rounding):
+        raise ValueError(f"rounding is 'nearest' or 'stochastic', got '{rounding}'.")
 
 
 @torch.no_grad()
@@ -56,10 +64,7 @@ def choose_masked(
     Raises:
         ValueError: a share outside (0, 1], or an unknown rounding.
     """
-    if not (0 < top_k <= 1 and 0 < mask_ratio <= 1):
-        raise ValueError(f'top_k and mask_ratio are shares in (0, 1], got {top_k} and {mask_ratio}.')
-    if rounding not in ('nearest', 'stochastic'):
-        raise ValueError(f"rounding is 'nearest' or 'stochastic', got '{rounding}'.")
+    check_choice(top_k, mask_ratio, rounding)
     valid = torch.ones_like(scores, dtype=torch.bool) if valid is None else valid
     candidate_count = (valid.sum(dim=1).double() * top_k).round().clamp(min=1)  # T, (E,)
     masked_count = candidate_count * mask_ratio

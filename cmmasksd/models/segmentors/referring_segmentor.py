@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -13,16 +14,17 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from cmmasksd.models.layers import frozen_statistics, joint_statistics
+from cmmasksd.models.mask_alignment import MaskAlignment, check_alignment, logits_to_masks, masks_to_logits
 from cmmasksd.registry import MODELS
 from cmmasksd.structures import BranchFeatures, MainBranch, TextFeatures, VisualFeatures, join_branches
 
 Config = dict[str, Any]
+Precision = Literal['float32', 'bfloat16']
 
 
 @MODELS.register_module()
 class ReferringSegmentor(BaseModel):
-    """Segments what each expression refers to (Fig. 2); an image is encoded once, whatever the number of its
-    expressions.
+    """Segments what each expression refers to (Fig. 2); an image is encoded once for all of its expressions.
 
     Args:
         backbone: image encoder with ``embed_image``, ``encode_image``, ``embed_dims``.
@@ -33,9 +35,17 @@ class ReferringSegmentor(BaseModel):
             named after them.
         data_preprocessor: config; :class:`~cmmasksd.models.ReferringDataPreprocessor` by default.
         threshold: a pixel whose probability is above it belongs to the object (Sec. 4.2).
+        mask_alignment: where a logit stands in the input; see :mod:`cmmasksd.models.mask_alignment`.
         expressions_per_chunk: expressions that are fused and decoded together in prediction; bounds memory.
         joint_branches: in training, run neck and decode head once over the main branch and all that share them; False:
             once for each, with the same result but for rounding and the draws of dropout.
+        precision: what prediction computes in: ``float32``, or ``bfloat16`` by autocast, on any device. It stands here
+            and not around the loop, for mmengine's loops switch an autocast from outside off. Training follows the
+            optimiser's wrapper.
+
+    Raises:
+        ValueError: a threshold outside [0, 1), fewer than one expression a chunk, an unknown alignment or precision, or
+            a branch named twice.
     """
 
     def __init__(
@@ -47,12 +57,19 @@ class ReferringSegmentor(BaseModel):
         distillation: list[Config] | tuple[Config, ...] = (),
         data_preprocessor: Config | None = None,
         threshold: float = 0.35,
+        mask_alignment: MaskAlignment = 'area',
         expressions_per_chunk: int = 16,
         joint_branches: bool = True,
+        precision: Precision = 'float32',
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor or dict(type='cmmasksd.ReferringDataPreprocessor'))
+        if not 0 <= threshold < 1:
+            raise ValueError(f'threshold is compared with probabilities: it must lie in [0, 1), got {threshold}.')
         if expressions_per_chunk < 1:
             raise ValueError(f'expressions_per_chunk must be at least 1, got {expressions_per_chunk}.')
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision is 'float32' or 'bfloat16', got {precision!r}.")
+        check_alignment(mask_alignment)
         self.backbone = MODELS.build(backbone)
         self.text_encoder = MODELS.build(text_encoder)
         self.neck = MODELS.build(neck)
@@ -67,6 +84,8 @@ class ReferringSegmentor(BaseModel):
                 branch, default_args=dict(embed_dims=towers, neck=neck, decode_head=decode_head)
             )
         self.threshold = threshold
+        self.mask_alignment = mask_alignment
+        self.precision = precision
         self.expressions_per_chunk = expressions_per_chunk
         self.joint_branches = joint_branches
 
@@ -144,9 +163,27 @@ class ReferringSegmentor(BaseModel):
         fused = self.fuse(branch.projected, branch.text.sentence, branch.image_index, neck)
         return self.decode(fused, branch.text, decode_head)
 
-    def segment_jointly(self, branches: Sequence[BranchFeatures]) -> tuple[Tensor, ...]:
-        """Fuses and decodes branches that share neck and decode head, each normalised by itself; running statistics
-        follow the first one.
+    def segment_students(
+        self, main: MainBranch, students: Mapping[str, BranchFeatures]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Segments the main branch and the students, each by the neck and decode head of its branch.
+
+        Returns:
+            The main branch's logits (E, 1, 4h, 4w), and those of each student by the branch's name.
+        """
+        shared = {name: student for name, student in students.items() if self.distillation[name].shared}
+        main_logits, *shared_logits = self._segment_jointly([main, *shared.values()])
+        logits = dict(zip(shared, shared_logits))
+        for name, student in students.items():
+            if name not in shared:
+                branch: Any = self.distillation[name]
+                logits[name] = self.segment(student, branch.neck, branch.decode_head)
+        return main_logits, logits
+
+    def _segment_jointly(self, branches: Sequence[BranchFeatures]) -> tuple[Tensor, ...]:
+        """Segments branches that share the segmentor's own neck and decode head.
+
+        Each is normalised by itself; running statistics follow the first one.
         """
         if self.joint_branches and len(branches) > 1:
             with joint_statistics(len(branches), self.neck, self.decode_head):
@@ -156,41 +193,46 @@ class ReferringSegmentor(BaseModel):
             return first, *(self.segment(branch) for branch in branches[1:])
 
     def loss(self, inputs: Tensor, input_ids: Tensor, image_index: Tensor | None, masks: Tensor) -> dict[str, Tensor]:
-        """The losses of Eq. 9, at the logits' size; the ground truth is brought there as CRIS does (nearest)."""
+        """The losses of Eq. 9, at the logits' size, in float32."""
         main = self.encode(inputs, input_ids, image_index)
-        with frozen_statistics(self.neck):
+        with frozen_statistics(self.backbone, self.text_encoder, self.neck):
             students = {name: branch.student(self, main) for name, branch in self.distillation.items()}
-        shared = [name for name, branch in self.distillation.items() if branch.shared]
-        main_logits, *shared_logits = self.segment_jointly([main, *(students[name] for name in shared)])
-        logits = dict(zip(shared, shared_logits))
-        target = F.interpolate(masks, size=main_logits.shape[2:], mode='nearest')
+        main_logits, logits = self.segment_students(main, students)
+        target = masks_to_logits(masks, main_logits.shape[2:], self.mask_alignment)
         losses = {'loss_seg': F.binary_cross_entropy_with_logits(main_logits, target)}
         for name, branch in self.distillation.items():
-            own = logits[name] if branch.shared else branch.segment(self, students[name])
-            losses[f'loss_{name}'] = branch.loss(own, main_logits)
+            losses[f'loss_{name}'] = branch.loss(logits[name], main_logits)
         return losses
 
     def predict(
         self, inputs: Tensor, input_ids: Tensor, image_index: Tensor | None, data_samples: list[SegDataSample]
     ) -> list[SegDataSample]:
-        """Adds ``predictions`` to every sample: masks (K, height, width) bool and probabilities (K, height, width)
-        float32.
+        """Adds ``predictions`` to every sample.
+
+        These are masks (K, height, width) bool and probabilities (K, height, width) float32, at the picture's own size.
         """
-        visual = self.encode_image(self.embed_image(inputs))
-        text = self.encode_text(self.embed_text(input_ids), input_ids)
-        projected = self.project(visual)
         image_index = torch.arange(len(inputs), device=inputs.device) if image_index is None else image_index
         probabilities: list[list[Tensor]] = [[] for _ in data_samples]
-        for start in range(0, len(input_ids), self.expressions_per_chunk):
-            chunk = slice(start, start + self.expressions_per_chunk)
-            words = text[chunk]
-            logits = self.decode(self.fuse(projected, words.sentence, image_index[chunk]), words)
-            # (e, H, W)
-            maps = F.interpolate(logits.sigmoid(), size=inputs.shape[2:], mode='bicubic', align_corners=False)[:, 0]
-            images, counts = image_index[chunk].unique_consecutive(return_counts=True)
+        for start, logits in self._logits_by_chunk(inputs, input_ids, image_index):
+            maps = logits_to_masks(logits.float().sigmoid(), inputs.shape[2:], self.mask_alignment)[:, 0]  # (e, H, W)
+            chunk = image_index[start : start + len(logits)]
+            images, counts = chunk.unique_consecutive(return_counts=True)
             for image, image_maps in zip(images.tolist(), maps.split(counts.tolist())):
                 probabilities[image].append(data_samples[image].letterbox.undo(image_maps))
         for sample, parts in zip(data_samples, probabilities):
             stacked = torch.cat(parts)
             sample.predictions = InstanceData(masks=stacked > self.threshold, probabilities=stacked)
         return data_samples
+
+    def _logits_by_chunk(self, inputs: Tensor, input_ids: Tensor, image_index: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Encodes once, then fuses and decodes chunk by chunk: the first expression's place, logits (e, 1, 4h, 4w)."""
+        autocast = torch.autocast(inputs.device.type, torch.bfloat16) if self.precision == 'bfloat16' else nullcontext()
+        with autocast:
+            text = self.encode_text(self.embed_text(input_ids), input_ids)
+            projected = self.project(self.encode_image(self.embed_image(inputs)))
+        for start in range(0, len(input_ids), self.expressions_per_chunk):
+            chunk = slice(start, start + self.expressions_per_chunk)
+            words = text[chunk]
+            with autocast:
+                logits = self.decode(self.fuse(projected, words.sentence, image_index[chunk]), words)
+            yield start, logits

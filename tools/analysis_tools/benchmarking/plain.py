@@ -14,13 +14,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from cmmasksd.models.convolutions import UpsampleConvBNReLU
 from cmmasksd.models.distillation.correlation import correlate, mask_tokens
 from cmmasksd.models.layers import frozen_statistics
+from cmmasksd.models.mask_alignment import masks_to_logits
 
 
 @contextmanager
 def plain_kernels() -> Iterator[None]:
-    """Attention that writes the whole matrix of scores down, maps that are enlarged before they are convolved, all in
-    float32.
-    """
+    """Attention that writes all scores down, maps that are enlarged before they are convolved, all in float32."""
     with (
         sdpa_kernel(SDPBackend.MATH),
         torch.autocast('cpu', enabled=False),
@@ -36,8 +35,7 @@ def _enlarge_and_convolve(block: UpsampleConvBNReLU, features: Tensor) -> Tensor
 
 
 def plain_loss(model: nn.Module, inputs: Tensor, input_ids: Tensor, masks: Tensor) -> dict[str, Tensor]:
-    """The losses of a training step with one expression an image, each branch a whole pass of its own: both towers,
-    neck and head.
+    """The losses of a training step with one expression an image, each branch a whole pass of its own.
 
     With equal masked positions and without dropout they are those of ``ReferringSegmentor.loss``.
 
@@ -49,9 +47,9 @@ def plain_loss(model: nn.Module, inputs: Tensor, input_ids: Tensor, masks: Tenso
     """
     main = model.encode(inputs, input_ids)
     main_logits = model.segment(main)
-    target = F.interpolate(masks, size=main_logits.shape[2:], mode='nearest')
+    target = masks_to_logits(masks, main_logits.shape[2:], model.mask_alignment)
     losses = {'loss_seg': F.binary_cross_entropy_with_logits(main_logits, target)}
-    with frozen_statistics(model.neck, model.decode_head):
+    with frozen_statistics(model):
         for name, branch in model.distillation.items():
             patches, words = model.embed_image(inputs), model.embed_text(input_ids)
             if branch.masked_side == 'image':
@@ -59,7 +57,8 @@ def plain_loss(model: nn.Module, inputs: Tensor, input_ids: Tensor, masks: Tenso
                     patches, branch.choose(correlate(main.text.sentence, main.visual.patches)), branch.mask_token
                 )
             else:
-                chosen = branch.choose(correlate(main.visual.pooled, main.text.tokens), valid=main.text.word_tokens)
+                valid = main.text.word_tokens if branch.maskable == 'words' else None
+                chosen = branch.choose(correlate(main.visual.pooled, main.text.tokens), valid)
                 words = mask_tokens(words, chosen, branch.mask_token)
             visual, text = model.encode_image(patches), model.encode_text(words, input_ids)
             fused = model.fuse(model.project(visual, neck=branch.neck), text.sentence, None, neck=branch.neck)
