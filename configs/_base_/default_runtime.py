@@ -20,9 +20,12 @@ custom_hooks = [
     dict(type='MissedValidationHook'),
     dict(type='NonFiniteLossHook'),  # stops; max_skips=N passes over N steps whose loss is not finite
 ]
-# Add dict(type='TensorboardVisBackend') or dict(type='WandbVisBackend') to the list to log there too.
-vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='ReferringVisualizer', name='visualizer', vis_backends=vis_backends)
+visualizer = dict(
+    type='ReferringVisualizer',
+    name='visualizer',
+    # Add dict(type='TensorboardVisBackend') or dict(type='WandbVisBackend') to log there too.
+    vis_backends=[dict(type='LocalVisBackend')],
+)
 log_processor = dict(window_size=50)
 log_level = 'INFO'
 randomness = dict(seed=0)

@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/schedules/adam_100e.py',
-    '../_base_/datasets/refcocog_576x576.py',
+    '../_base_/datasets/refcocog.py',
     '../_base_/models/cm_masksd_vit-b-16.py',
 ]
 # Table 1 (IoU, which is mIoU).

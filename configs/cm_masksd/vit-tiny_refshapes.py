@@ -1,24 +1,23 @@
 # The quick start: CM-MaskSD with towers small enough to train from scratch on two CPU cores. Both branches at the
 # paper's final setting.
-_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/refshapes_128x128.py']
+_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/refshapes.py']
 
-width = 96
 architecture = dict(
-    embed_dim=width,
+    embed_dim=96,
     quick_gelu=True,
-    vision_cfg=dict(image_size=128, patch_size=16, layers=4, width=width, head_width=32),
-    text_cfg=dict(context_length=77, vocab_size=49408, layers=2, width=width, heads=3),
+    vision_cfg=dict(image_size=128, patch_size=16, layers=4, width=96, head_width=32),
+    text_cfg=dict(context_length=77, vocab_size=49408, layers=2, width=96, heads=3),
 )
 model = dict(
     type='ReferringSegmentor',
     backbone=dict(type='OpenCLIPVisionTransformer', architecture=architecture, image_size=(128, 128)),
     text_encoder=dict(type='OpenCLIPTextTransformer', architecture=architecture),
-    neck=dict(type='CrossModalFPN', in_channels=(width, width, width), text_channels=width, out_channels=(32, 64, 128)),
+    neck=dict(type='CrossModalFPN', in_channels=(96, 96, 96), text_channels=96, out_channels=(32, 64, 128)),
     decode_head=dict(
         type='VisionLanguageDecodeHead',
         channels=64,
-        word_channels=width,
-        text_channels=width,
+        word_channels=96,
+        text_channels=96,
         num_layers=2,
         num_heads=4,
         feedforward_channels=256,
@@ -26,6 +25,7 @@ model = dict(
     ),
     distillation=[dict(type='LMVSD'), dict(type='VMLSD')],
 )
+del architecture
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='ReferringOptimWrapperConstructor',

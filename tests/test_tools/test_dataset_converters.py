@@ -73,6 +73,8 @@ def test_the_printed_config_builds_the_set(made: tuple[Path, str], tmp_path: Pat
     assert (
         sizes == [18, 1, 1] and cfg.test_cfg.splits == ['val'] and cfg.train_dataloader.dataset.data_root == str(root)
     )
+    assert cfg.test_cfg.paper is None  # the base's are RefCOCO's numbers
+    assert set(cfg) == set(Config.fromfile(ROOT / 'configs/cm_masksd/vit-b_refcoco.py'))
 
 
 @pytest.mark.parametrize(

@@ -63,16 +63,17 @@ def example_config(root: str, dataset: str, split_by: str, counts: dict[str, dic
     """
     lines = [
         "_base_ = './vit-b_refcoco.py'",
-        f'dataset = dict(data_root={root!r}, dataset={dataset!r}, split_by={split_by!r})',
+        'for loader in (_base_.train_dataloader, _base_.val_dataloader, _base_.test_dataloader):',
+        f'    loader.dataset.update(data_root={root!r}, dataset={dataset!r}, split_by={split_by!r})',
+        'del loader',
     ]
-    lines.append('train_dataloader = dict(dataset=dataset)')
     evaluated = [split for split in counts if split != 'train']
     if evaluated:
         validated = 'val' if 'val' in evaluated else evaluated[0]
         lines += [
-            f'{loader}_dataloader = dict(dataset=dict(**dataset, split={validated!r}))' for loader in ('val', 'test')
+            f'_base_.val_dataloader.dataset.split = _base_.test_dataloader.dataset.split = {validated!r}',
+            f'test_cfg = dict(splits={evaluated}, paper=None)',  # the paper's are RefCOCO's numbers
         ]
-        lines.append(f'test_cfg = dict(splits={evaluated})')
     else:
         lines += [f'{loader}_dataloader = {loader}_evaluator = {loader}_cfg = None' for loader in ('val', 'test')]
     return '\n'.join(lines)

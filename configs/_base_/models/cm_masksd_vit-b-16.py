@@ -1,13 +1,14 @@
 # CM-MaskSD with CLIP ViT-B/16: D 768, joint width C 512, words D_t 512. Neck and decoder are CRIS's.
-architecture = 'ViT-B-16-quickgelu'
-pretrained = 'openai'
 model = dict(
     type='ReferringSegmentor',
     data_preprocessor=dict(type='ReferringDataPreprocessor'),
     backbone=dict(
-        type='OpenCLIPVisionTransformer', architecture=architecture, image_size=(576, 576), pretrained=pretrained
+        type='OpenCLIPVisionTransformer',
+        architecture='ViT-B-16-quickgelu',
+        image_size=(576, 576),  # the pipelines' LetterboxResize has the same
+        pretrained='openai',
     ),
-    text_encoder=dict(type='OpenCLIPTextTransformer', architecture=architecture, pretrained=pretrained),
+    text_encoder=dict(type='OpenCLIPTextTransformer', architecture='ViT-B-16-quickgelu', pretrained='openai'),
     neck=dict(type='CrossModalFPN', in_channels=(768, 768, 512), text_channels=512, out_channels=(256, 512, 1024)),
     decode_head=dict(
         type='VisionLanguageDecodeHead',

@@ -1,4 +1,4 @@
 # Table 3c: TopK of LMVSD.
-_base_ = './baseline.py'
-model = dict(distillation=[dict(type='LMVSD', top_k=0.75, mask_ratio=0.25, loss_weight=0.75, shared=False)])
+_base_ = './lmvsd.py'
+_base_.model.distillation[0].top_k = 0.75
 test_cfg = dict(paper=dict(val={'Pr@0.5': 82.88, 'Pr@0.7': 73.13, 'Pr@0.9': 19.68, 'mIoU': 70.93}))
