@@ -163,7 +163,14 @@ def test_input_of_another_size(tiny_architecture):
         tower(torch.randn(1, 3, 48, 32))
 
 
-@pytest.mark.parametrize(('architecture', 'reason'), [('RN50', 'is a ResNet'), ('coca_ViT-B-32', 'is no plain ViT')])
+@pytest.mark.parametrize(
+    ('architecture', 'reason'),
+    [
+        ('RN50', 'is a ResNet'),
+        ('coca_ViT-B-32', 'is no plain ViT'),
+        ('ViT-L-14-CLIPA', r"pools by 'avg' and trained no \[class\] token"),
+    ],
+)
 def test_towers_of_another_kind(architecture, reason):
     with torch.device('meta'), pytest.raises(ValueError, match=f"'{architecture}' {reason}"):
         OpenCLIPVisionTransformer(architecture, image_size=224)

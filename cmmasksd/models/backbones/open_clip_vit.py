@@ -31,8 +31,8 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
         activation_checkpointing: recompute each block in the backward pass: less memory, about a third more time.
 
     Raises:
-        ValueError: ``image_size`` is no multiple of the patch, the architecture is no plain ViT, or it has no blocks of
-            those indices (by default it needs three).
+        ValueError: ``image_size`` is no multiple of the patch, the architecture is no plain ViT or pools without a
+            [class] token, or it has no blocks of those indices (by default it needs three).
     """
 
     def __init__(
@@ -54,6 +54,11 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
         self.visual = _build_vision_tower(self.config['embed_dim'], vision_config, self.config.get('quick_gelu', False))
         if not isinstance(self.visual, VisionTransformer) or self.visual.attn_pool is not None:
             raise ValueError(f"The image tower of '{architecture}' is no plain ViT; this backbone needs one.")
+        if self.visual.pool_type != 'tok':
+            raise ValueError(
+                f"The image tower of '{architecture}' pools by {self.visual.pool_type!r} and trained no [class] token, "
+                'from which the pooled feature and VMLSD are made: choose a ViT that pools by its token.'
+            )
         use_fused_attention(self.visual)
         self.visual.set_grad_checkpointing(activation_checkpointing)
         depth = len(self.visual.transformer.resblocks)
