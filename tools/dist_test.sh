@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Evaluates a checkpoint with GPUS processes on this machine: one GPU each, or a share of the cores each where there are no GPUs.
+# Evaluates a checkpoint with GPUS processes on this machine: one GPU each, or a share of the cores each where there are
+# no GPUs.
 #     bash tools/dist_test.sh CONFIG CHECKPOINT GPUS [further arguments of tools/test.py]
 # Several machines: run it on each with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
 set -euo pipefail

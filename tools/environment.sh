@@ -6,7 +6,7 @@ fail() {
     exit 1
 }
 
-# step "what happens" COMMAND...: runs a command between a line that says what happens and one that says how long it took.
+# step "what happens" COMMAND...: runs a command between a line that says what happens and one with the time it took.
 step() {
     local title=$1 begun=$SECONDS
     shift
@@ -35,20 +35,22 @@ project_python() {
     elif [ -x "$own" ]; then
         echo "$own"
     else
-        fail 'the active Python has no mmengine and there is no environment yet: activate yours, or run `bash tools/quickstart.sh` once'
+        fail 'the active Python has no mmengine and there is no environment yet: activate yours, or run' \
+            '`bash tools/quickstart.sh` once'
     fi
 }
 
 new_venv() {
     local base=$1 venv=$2
     # Some systems ship venv without pip; then the pip at hand fills the new environment.
-    "$base" -m venv "$venv" || { "$base" -m venv --without-pip "$venv" && "$base" -m pip --python "$venv/bin/python" install -q pip; }
+    "$base" -m venv "$venv" ||
+        { "$base" -m venv --without-pip "$venv" && "$base" -m pip --python "$venv/bin/python" install -q pip; }
 }
 
 pip_install() {
     local venv=$1 extras=$2 version
     "$venv/bin/python" -m pip install -c "$root/requirements/constraints.txt" -e "$root[$extras]" || return
-    # A server without a display may lack the libraries of OpenCV's windows; its headless twin of the same version needs none.
+    # A server without a display may lack the libraries of OpenCV's windows; its headless twin needs none.
     "$venv/bin/python" -c 'import cv2' && return
     version=$("$venv/bin/python" -c 'from importlib.metadata import version; print(version("opencv-python"))') &&
         "$venv/bin/python" -m pip uninstall -y opencv-python &&
@@ -63,7 +65,8 @@ install_into() {
     fail "the installation failed; all that pip said is in $log"
 }
 
-# make_environment FLAVOUR [EXTRAS]: makes or reuses .venv/FLAVOUR (or $CMMASKSD_VENV) and sets `python` to its interpreter.
+# make_environment FLAVOUR [EXTRAS]: makes or reuses .venv/FLAVOUR (or $CMMASKSD_VENV) and sets `python` to its
+# interpreter.
 make_environment() {
     local flavour=$1 extras=$1${2:+,$2} other base stamp want venv
     case $flavour in
@@ -80,13 +83,16 @@ make_environment() {
         return
     fi
     if compgen -G "$venv/installed-$other*" >/dev/null; then
-        fail "$venv holds the other flavour, $other, which fills the same folders: delete it, or name another folder in CMMASKSD_VENV"
+        fail "$venv holds the other flavour, $other, which fills the same folders: delete it," \
+            "or name another folder in CMMASKSD_VENV"
     fi
     if ! "$python" -m pip --version >/dev/null 2>&1; then
         base=$(base_python) || exit
-        step "making a Python environment in $venv" new_venv "$base" "$venv" || fail "no environment could be made in $venv"
+        step "making a Python environment in $venv" new_venv "$base" "$venv" ||
+            fail "no environment could be made in $venv"
     fi
-    step "installing $extras into $venv: some minutes, mostly PyTorch's download; about 6 GB of disk" install_into "$venv" "$extras"
+    step "installing $extras into $venv: some minutes, mostly PyTorch's download; about 6 GB of disk" \
+        install_into "$venv" "$extras"
     echo "$want" > "$stamp"
 }
 
@@ -105,11 +111,12 @@ launch() {
     if [ "${NNODES:-1}" = 1 ] && [ -z "${PORT:-}" ]; then # two jobs on one machine must not meet at one port
         PORT=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     fi
-    exec "$python" -m torch.distributed.run --nnodes "${NNODES:-1}" --node_rank "${NODE_RANK:-0}" --nproc_per_node "$processes" \
-        --master_addr "${MASTER_ADDR:-127.0.0.1}" --master_port "${PORT:-29500}" "${@:2}"
+    exec "$python" -m torch.distributed.run --nnodes "${NNODES:-1}" --node_rank "${NODE_RANK:-0}" \
+        --nproc_per_node "$processes" --master_addr "${MASTER_ADDR:-127.0.0.1}" --master_port "${PORT:-29500}" "${@:2}"
 }
 
-# submit PARTITION JOB SCRIPT ARGUMENTS...: srun with the sizes that GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS ask for.
+# submit PARTITION JOB SCRIPT ARGUMENTS...: srun with the sizes that GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS
+# ask for.
 submit() {
     local python gpus=${GPUS:-8} per_node
     python=$(project_python) || exit

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# From nothing but Python and pip to a trained and evaluated model: environment, synthetic data, training, table, panels.
+# From nothing but Python and pip to a trained and evaluated model: environment, synthetic data, training, table,
+# panels.
 #     bash tools/quickstart.sh [--fresh] [further arguments of tools/train.py]
 # Run again, it reuses what is there and resumes an interrupted training; --fresh trains anew.
 set -euo pipefail
@@ -31,15 +32,16 @@ step "making RefShapes, a synthetic data set, in $data: a minute or two, or at o
 if [ -e "$work_dir/finished" ]; then
     echo "==> reusing the finished training in $work_dir (--fresh trains anew)"
 else
-    step "training $config into $work_dir: seven to eight minutes on two idle CPU cores; the log tells how long it still takes" train "$@"
+    step "training $config into $work_dir: seven to eight minutes on two idle CPU cores; the log tells what is left" \
+        train "$@"
 fi
 step 'evaluating on val, testA and testB: a minute or two' \
     "$python" tools/test.py "$config" "$(best_checkpoint)" --work-dir "$work_dir" --show-dir "$work_dir/panels"
 
 cat <<END
 
-Done. testA asks by attribute, testB by position or relation. mIoU_deranged scores each mask against another object of its image: far below
-mIoU, it shows that the sentence decides.
+Done. testA asks by attribute, testB by position or relation. mIoU_deranged scores each mask against another object of
+its image: far below mIoU, it shows that the sentence decides.
   panels (picture, prediction, ground truth): $root/$work_dir/panels
   checkpoint: $root/$(best_checkpoint)
 Train on two processes: bash tools/dist_train.sh $config 2

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# All that is to be measured on a GPU: ViT-B/16 at 576 and ViT-L/14 at 532, bfloat16, training steps of 32 images and an evaluation as large as
-# RefCOCO val's (1,500 images, 10,834 expressions). Prints tables and keeps every sample; `of floor` is the model FLOP utilisation.
+# All that is to be measured on a GPU: ViT-B/16 at 576 and ViT-L/14 at 532, bfloat16, training steps of 32 images and an
+# evaluation as large as RefCOCO val's (1,500 images, 10,834 expressions). Prints tables and keeps every sample;
+# `of floor` is the model FLOP utilisation.
 # What does not fit the GPU's memory is named at the end, the rest is measured.
-#     bash tools/analysis_tools/benchmark_gpu.sh [OUT]     # OUT: folder for the results, work_dirs/benchmark_gpu by default
-#     bash tools/analysis_tools/benchmark_gpu.sh --smoke [OUT]     # the same path on any machine in a minute: the quick start's small model
+#     bash tools/analysis_tools/benchmark_gpu.sh [OUT]            # OUT: where results go (work_dirs/benchmark_gpu)
+#     bash tools/analysis_tools/benchmark_gpu.sh --smoke [OUT]    # the quick start's small model, a minute, anywhere
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
 python=$(project_python) || exit
@@ -14,7 +15,8 @@ measure() {
     local name=$1 config=$2
     shift 2
     echo "==> $name"
-    "$python" "$root/tools/analysis_tools/benchmark.py" "$root/configs/cm_masksd/$config.py" --amp --out "$out/$name" "$@" ||
+    "$python" "$root/tools/analysis_tools/benchmark.py" "$root/configs/cm_masksd/$config.py" \
+        --amp --out "$out/$name" "$@" ||
         failed="$failed $name"
 }
 
@@ -24,7 +26,8 @@ finish() {
 
 if [ "${1:-}" = --smoke ]; then
     out=${2:-$root/work_dirs/benchmark_gpu_smoke}
-    measure vit-tiny vit-tiny_refshapes --batch-size 2 --repeats 1 --expressions 2 --val-images 3 --only training evaluation validation
+    measure vit-tiny vit-tiny_refshapes --batch-size 2 --repeats 1 --expressions 2 --val-images 3 \
+        --only training evaluation validation
     finish
     exit
 fi
