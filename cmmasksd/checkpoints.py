@@ -1,6 +1,4 @@
-"""Safe reading of checkpoints and CLIP weights: files of strangers are data, nothing in them is run, and there is no
-way around it.
-"""
+"""Safe reading of checkpoints: files of strangers are data, nothing in them is run, and there is no way around it."""
 
 from __future__ import annotations
 
@@ -23,11 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cmmasksd.compat import checkpoint_globals, checkpoint_schemes
-from cmmasksd.torchscript_archive import ArchiveError, read_torchscript_tensors
-
-WEIGHT_SUFFIXES = ('.pt', '.pth', '.bin', '.ckpt', '.safetensors')
-_CLIP_NAMES = ('visual.', 'transformer.', 'token_embedding.', 'positional_embedding', 'ln_final.', 'text_projection')
-_CLIP_SETTINGS = ('input_resolution', 'context_length', 'vocab_size')  # integers that OpenAI keeps beside the weights
+from cmmasksd.state_dicts import brief, compare, describe_layout, unwrap_checkpoint
 
 
 class CheckpointError(ValueError):
@@ -37,14 +31,16 @@ class CheckpointError(ValueError):
 def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads a checkpoint: a training checkpoint of mmengine (either flavour), a plain state dict, or safetensors.
 
+    Weights that lie under another usual key (``model``, ``model_state_dict`` ...) come under ``state_dict``, and
+    wrappers' prefixes (``module.``, ``_orig_mod.``) are taken off their names, so that every reader finds them.
     ``torch.load(weights_only=True)`` with mmengine's own types allowed by name. All tensors stay on the CPU; loading
     them into a model or an optimiser moves them to where these are.
 
     Raises:
         CheckpointError: missing, cut off, not a checkpoint, or it asks for anything else than data.
     """
-    path = _find_file(path)
-    kind = _identify(path)
+    path = find_file(path)
+    kind = identify(path)
     if kind == 'torchscript':
         raise CheckpointError(
             f'{path} is a TorchScript archive, not a checkpoint; if it is one of CLIP, give it as `pretrained` of the '
@@ -55,37 +51,7 @@ def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} holds a {type(content).__name__}, but a checkpoint is a dict; save the model's state_dict()"
         )
-    return content
-
-
-def load_clip_state_dict(source: str | os.PathLike[str], architecture: str | None = None) -> dict[str, Tensor]:
-    """Reads the weights of a CLIP model under OpenAI's names (``visual.*``, ``transformer.*``,
-    ``token_embedding.weight`` ...).
-
-    Args:
-        source: a local file (OpenAI's own TorchScript archive, a state dict with or without ``module.`` prefixes, a
-            checkpoint with a ``state_dict``, safetensors; open_clip's ``text.*`` names are mapped), or a tag of
-            open_clip such as ``openai``, which is downloaded.
-        architecture: open_clip's model name, which a tag needs, e.g. ``ViT-B-16-quickgelu``.
-
-    Returns:
-        Both towers, ``logit_scale`` and, where there is one, ``logit_bias``; floating-point tensors in float32.
-
-    Raises:
-        CheckpointError: no such file or tag, a download that fails, a file that cannot be read safely or holds no CLIP.
-    """
-    path = _find_weights(str(source), architecture)
-    if _identify(path) == 'torchscript':
-        try:
-            state: Any = read_torchscript_tensors(path)
-        except ArchiveError as error:
-            raise CheckpointError(
-                f'{path} cannot be read as a TorchScript archive: {error}; download it anew'
-            ) from error
-    else:
-        content = load_checkpoint_file(path)
-        state = content.get('state_dict', content)
-    return _to_clip(state, path)
+    return unwrap_checkpoint(content)
 
 
 def register_safe_loader() -> None:
@@ -109,7 +75,7 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
 
 def load_from_http(filename: str, map_location: Any = None) -> dict[str, Any]:
     """mmengine's loader of web addresses: downloaded once a machine into torch.hub's folder, then read as any file."""
-    return load_checkpoint_file(_first_of_machine(lambda: _download_url(filename)))
+    return load_checkpoint_file(first_of_machine(lambda: _download_url(filename)))
 
 
 def load_from_refused(filename: str, map_location: Any = None) -> dict[str, Any]:
@@ -120,15 +86,16 @@ def load_from_refused(filename: str, map_location: Any = None) -> dict[str, Any]
     )
 
 
-def _find_file(path: str | os.PathLike[str]) -> Path:
+def find_file(path: str | os.PathLike[str]) -> Path:
+    """The path of a file that is there; raises CheckpointError."""
     found = Path(path).expanduser()
     if not found.is_file():
-        what = 'is a folder, not a checkpoint' if found.is_dir() else 'does not exist'
-        raise CheckpointError(f'{path} {what}; check the path')
+        what = 'is a folder; name the file in it' if found.is_dir() else 'does not exist; check the path'
+        raise CheckpointError(f'{path} {what}')
     return found
 
 
-def _identify(path: Path) -> str:
+def identify(path: Path) -> str:
     """'torchscript', 'safetensors' or 'torch', by the file's first bytes; raises CheckpointError for what is none of
     them.
     """
@@ -156,7 +123,7 @@ def _identify_zip(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise CheckpointError(f'{path} is cut off or damaged ({error}); download or copy it anew') from error
+        raise CheckpointError(f'{path} is cut off or damaged ({brief(error)}); download or copy it anew') from error
     if any(record.filename.endswith('/constants.pkl') for record in records):
         return 'torchscript'
     # torch.save stores its records as they are; compressed or overlapping ones could unfold to any size
@@ -175,7 +142,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f'{path} is cut off or no safetensors file ({error}); download or copy it anew'
+            f'{path} is cut off or no safetensors file ({brief(error)}); download or copy it anew'
         ) from error
 
 
@@ -190,45 +157,16 @@ def _load_torch(path: Path) -> Any:
             return torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r'GLOBAL ([\w.]+)', str(error))
-        reason = f'it asks for {wanted[1]}' if wanted else 'it holds more than tensors and plain data, or is damaged'
+        reason = (
+            f'it asks for {wanted[1]:.80}' if wanted else 'it holds more than tensors and plain data, or is damaged'
+        )
         # torch's message is left out: it advises to switch the safety off
         raise CheckpointError(
             f'{path} was refused and nothing in it was run: {reason}. Ask for a file with the plain state_dict()'
         ) from None
     except Exception as error:  # a damaged file can fail anywhere inside torch, with any exception
         raise CheckpointError(
-            f'{path} is damaged or cut off ({type(error).__name__}: {error}); download or copy it anew'
-        ) from error
-
-
-def _find_weights(source: str, architecture: str | None) -> Path:
-    path = Path(source).expanduser()
-    if path.exists() or path.suffix in WEIGHT_SUFFIXES or len(path.parts) > 1:
-        return _find_file(path)
-    if architecture is None:
-        raise CheckpointError(f'{source!r} is no file, and as a tag of open_clip it needs the name of an architecture')
-    return _first_of_machine(lambda: _download_tag(source, architecture))
-
-
-def _download_tag(tag: str, architecture: str) -> Path:
-    from open_clip import pretrained as open_clip_weights  # slow to import, and needed for tags alone
-
-    config = open_clip_weights.get_pretrained_cfg(architecture, tag)
-    if not config:
-        tags = (
-            ', '.join(open_clip_weights.list_pretrained_tags_by_model(architecture))
-            or 'none: it does not know that architecture'
-        )
-        raise CheckpointError(
-            f'{tag!r} is neither a file nor weights that open_clip has for {architecture} (it has: {tags})'
-        )
-    try:
-        return Path(open_clip_weights.download_pretrained(config))
-    except (OSError, RuntimeError, HTTPException) as error:
-        where = config.get('url') or f'https://huggingface.co/{config.get("hf_hub")}'
-        raise CheckpointError(
-            f'the weights {tag!r} of {architecture} could not be downloaded ({error}); '
-            f'fetch them on a machine with a network ({where}) and give the path of the file instead of the tag'
+            f'{path} is damaged or cut off ({type(error).__name__}: {brief(error)}); download or copy it anew'
         ) from error
 
 
@@ -242,12 +180,12 @@ def _download_url(url: str) -> Path:
             torch.hub.download_url_to_file(url, str(folder / name), progress=True)
         except (OSError, RuntimeError, HTTPException) as error:
             raise CheckpointError(
-                f'{url} could not be downloaded ({error}); check the address and the network'
+                f'{url} could not be downloaded ({brief(error)}); check the address and the network'
             ) from error
     return folder / name
 
 
-def _first_of_machine(download: Callable[[], Path]) -> Path:
+def first_of_machine(download: Callable[[], Path]) -> Path:
     """Runs ``download`` in one process of each machine first, so that the others find the file in the cache."""
     rank, _ = get_dist_info()
     is_first = int(os.environ.get('LOCAL_RANK', rank)) == 0
@@ -259,45 +197,25 @@ def _first_of_machine(download: Callable[[], Path]) -> Path:
     return download()
 
 
-def _to_clip(state: Any, path: Path) -> dict[str, Tensor]:
-    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
-        raise CheckpointError(f"{path} holds no state dict; save the model's state_dict()")
-    state = _unwrapped(state)
-    # attn_mask: a constant that modules of an archive carry beside their weights
-    names = {
-        name: name.removeprefix('text.')
-        for name in state
-        if name not in _CLIP_SETTINGS and not name.endswith('attn_mask')
-    }
-    if not any(name.startswith(_CLIP_NAMES) for name in names.values()):
-        examples = ', '.join(list(names)[:3])
-        raise CheckpointError(
-            f'{path} holds no weights of CLIP (its names: {examples[:200]} ...); give a CLIP model of OpenAI or '
-            'open_clip'
-        )
-    clip = {new: state[old] for old, new in names.items()}
-    odd = [name for name, value in clip.items() if not isinstance(value, Tensor)]
-    if odd:
-        raise CheckpointError(
-            f'{path}: {odd[0][:80]} is a {type(clip[odd[0]]).__name__}, not a tensor; give a plain state dict'
-        )
-    # expanded or shared views could unfold to any size
-    if sum(value.numel() * value.element_size() for value in clip.values()) > 2 * path.stat().st_size:
-        raise CheckpointError(f'{path} holds tensors that are larger than the file; give a plain state dict')
-    return {
-        name: value.detach().float() if value.is_floating_point() else value.detach() for name, value in clip.items()
-    }
-
-
 def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], source: str) -> None:
     """Loads a checkpoint's ``state_dict`` into a model, strictly; see :func:`check_weights`."""
     state = checkpoint.get('state_dict', checkpoint)
     check_weights(model, state, source)
+    load_into(model, state, source)
+
+
+def load_into(model: nn.Module, state: Mapping[str, Any], source: str) -> None:
+    """Loads what a state dict has of a model.
+
+    Raises:
+        CheckpointError: position embeddings of a grid that cannot be resized.
+    """
     try:
-        model.load_state_dict(_unwrapped(state), strict=False)
-    except RuntimeError as error:  # position embeddings of a grid that cannot be resized
+        model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
         raise CheckpointError(
-            f"{source} does not fit the config's model ({error}); use the config it was trained with"
+            f"{source} does not fit the config's model ({brief(reason)}); use the config it was trained with"
         ) from error
 
 
@@ -312,40 +230,20 @@ def check_weights(model: nn.Module, state: Mapping[str, Any], source: str) -> No
     """
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise CheckpointError(f"{source} holds no state dict; save the model's state_dict()")
-    state = _unwrapped(state)
     own = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    names = {name for name in (*own, *state) if not name.startswith('distillation.')}
-    faults = {
-        'missing': sorted(names - state.keys()),
-        'unknown': sorted(names - own.keys()),
-        'of another shape': sorted(
-            name for name in names & own.keys() & state.keys() if not _fits(name, state[name], own[name])
-        ),
-    }
-    if any(faults.values()):
-        told = '; '.join(f'{len(found)} {fault}, such as {found[0]}' for fault, found in faults.items() if found)
-        raise CheckpointError(
-            f"{source} holds the weights of another model than the config's ({told}); use the config it was trained "
-            'with'
-        )
-
-
-def _unwrapped(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Without the ``module.`` that a wrapper for several GPUs puts before every name; mmengine leaves it out too."""
-    if state and all(name.startswith('module.') for name in state):
-        return {name.removeprefix('module.'): value for name, value in state.items()}
-    return state
-
-
-def _fits(name: str, value: Any, shape: torch.Size) -> bool:
-    """Whether a stored value can become a parameter of that shape; the rows of the image tower's positions are resized
-    at load.
-    """
-    if not isinstance(value, Tensor):
-        return False
-    return value.shape == shape or (
-        name.endswith('visual.positional_embedding') and value.dim() == 2 and value.shape[1:] == shape[1:]
+    faults = compare(_without_branches(own), _without_branches(state), resizable='visual.positional_embedding')
+    if not faults:
+        return
+    layout = '' if own.keys() & state.keys() else describe_layout(state)
+    if layout:
+        raise CheckpointError(f'{source} holds {layout}; here the checkpoint of a training run is wanted')
+    raise CheckpointError(
+        f"{source} holds the weights of another model than the config's ({faults}); use the config it was trained with"
     )
+
+
+def _without_branches(named: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in named.items() if not name.startswith('distillation.')}
 
 
 register_safe_loader()

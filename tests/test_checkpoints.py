@@ -1,6 +1,4 @@
-import io
 import os
-import pickle
 import subprocess
 import sys
 import zipfile
@@ -14,21 +12,17 @@ import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
-from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import Dataset
 
-from cmmasksd.checkpoints import CheckpointError, load_checkpoint_file, load_clip_state_dict, register_safe_loader
-
-CLIP_NAMES = {
-    'visual.conv1.weight',
-    'visual.proj',
-    'transformer.weight',
-    'positional_embedding',
-    'ln_final.weight',
-    'ln_final.bias',
-    'logit_scale',
-}
+from cmmasksd.checkpoints import (
+    CheckpointError,
+    check_weights,
+    load_checkpoint_file,
+    load_weights,
+    register_safe_loader,
+)
+from cmmasksd.clip_weights import load_clip_state_dict
 
 
 class Trap:
@@ -346,255 +340,60 @@ def test_web_addresses_are_downloaded_once_and_read_safely(tmp_path, server):
         CheckpointLoader.load_checkpoint(f'{address}/')
 
 
-# --- CLIP -------------------------------------------------------------------------------------------------------------
+# --- our own weights, wrapped -----------------------------------------------------------------------------------------
 
-
-class Visual(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 4, 2, bias=False)
-        self.proj = nn.Parameter(torch.randn(4, 6).t())  # not contiguous
-        self.attn_mask = torch.zeros(2, 2)
-
-    def forward(self, x):
-        return self.conv1(x) + self.attn_mask.sum()
-
-
-class Clip(nn.Module):
-    """A stand-in for CLIP under OpenAI's names, with the three integers that OpenAI keeps as buffers."""
-
-    def __init__(self):
-        super().__init__()
-        self.visual = Visual()
-        self.transformer = nn.Linear(4, 4, bias=False)
-        self.positional_embedding = nn.Parameter(torch.randn(7, 4))
-        self.ln_final = nn.LayerNorm(4)
-        self.logit_scale = nn.Parameter(torch.tensor(4.6))
-        for name, value in dict(input_resolution=224, context_length=77, vocab_size=49408).items():
-            self.register_buffer(name, torch.tensor(value))
-
-    def forward(self, x):
-        return self.ln_final(self.transformer(self.positional_embedding)) * self.logit_scale + self.visual(x).mean()
-
-
-@pytest.fixture(scope='module')
-def clip():
-    torch.manual_seed(0)
-    return Clip().half()
-
-
-@pytest.fixture(scope='module')
-def archive(clip, tmp_path_factory):
-    path = tmp_path_factory.mktemp('clip') / 'ViT-B-16.pt'
-    torch.jit.save(torch.jit.script(clip), str(path))
-    return path
-
-
-def assert_is_clip(state, clip):
-    assert set(state) == CLIP_NAMES
-    for name, value in state.items():
-        assert value.dtype == torch.float32 and not value.requires_grad
-        torch.testing.assert_close(value, clip.state_dict()[name].float(), rtol=0, atol=0)
-
-
-def test_openais_archive_is_read_without_running_it(archive, clip, monkeypatch):
-    def fail(*arguments, **options):
-        raise AssertionError('an unpickler or torch.jit was used')
-
-    for module, name in ((torch.jit, 'load'), (torch, 'load'), (pickle, 'loads'), (pickle, 'Unpickler')):
-        monkeypatch.setattr(module, name, fail)
-    assert_is_clip(load_clip_state_dict(archive), clip)
-
-
-def test_a_traced_archive(clip, tmp_path):
-    traced = torch.jit.trace(Clip().float(), torch.zeros(1, 3, 4, 4))
-    torch.jit.save(traced, str(tmp_path / 'traced.pt'))
-    state = load_clip_state_dict(str(tmp_path / 'traced.pt'))
-    assert set(state) == CLIP_NAMES
-    for name, value in state.items():
-        torch.testing.assert_close(value, traced.state_dict()[name], rtol=0, atol=0)
-
-
-def test_all_other_forms_of_clip_weights(clip, tmp_path):
-    weights = clip.state_dict()
-    plain = {name: value for name, value in weights.items() if name in CLIP_NAMES}
-    text = ('transformer', 'positional_embedding', 'ln_final')
-    forms = {
-        'plain.pt': weights,
-        'wrapped.pth': dict(state_dict=weights, epoch=3),
-        'module.bin': dict(state_dict={f'module.{name}': value for name, value in weights.items()}),
-        'custom_text.pt': {f'text.{name}' if name.startswith(text) else name: value for name, value in weights.items()},
-        'mmengine.pth': dict(meta=dict(epoch=1), state_dict=plain, message_hub=dict(loss=HistoryBuffer([1.0], [1]))),
-    }
-    for name, form in forms.items():
-        torch.save(form, tmp_path / name)
-        assert_is_clip(load_clip_state_dict(tmp_path / name), clip)
-    torch.save(weights, tmp_path / 'legacy.pt', _use_new_zipfile_serialization=False)
-    assert_is_clip(load_clip_state_dict(tmp_path / 'legacy.pt'), clip)
-    save_file({name: value.contiguous() for name, value in weights.items()}, tmp_path / 'clip.safetensors')
-    assert_is_clip(load_clip_state_dict(tmp_path / 'clip.safetensors'), clip)
-
-
-def test_an_archive_is_no_checkpoint(archive):
-    with pytest.raises(CheckpointError, match='TorchScript archive, not a checkpoint'):
-        load_checkpoint_file(archive)
-
-
-def test_files_without_clip(tmp_path):
-    torch.save(dict(weight=torch.zeros(2)), tmp_path / 'other.pt')
-    with pytest.raises(CheckpointError, match='no weights of CLIP .its names: weight'):
-        load_clip_state_dict(tmp_path / 'other.pt')
-    torch.save({'visual.proj': 'text'}, tmp_path / 'text.pt')
-    with pytest.raises(CheckpointError, match='visual.proj is a str, not a tensor'):
-        load_clip_state_dict(tmp_path / 'text.pt')
-    torch.save({'visual.proj': torch.zeros(1).expand(2**20, 2**20)}, tmp_path / 'unfolding.pt')
-    with pytest.raises(CheckpointError, match='tensors that are larger than the file'):
-        load_clip_state_dict(tmp_path / 'unfolding.pt')
-
-
-def rewrite(archive, target, changes):
-    """Copies the archive with some records replaced (None: left out)."""
-    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(target, 'w') as new:
-        for record in old.infolist():
-            content = changes.get(record.filename.partition('/')[2], lambda content: content)(old.read(record))
-            if content is not None:
-                new.writestr(record.filename, content)
-    return target
-
-
-def rebuilt(offset=0, size=b'K\x02t', stride=b'K\x01t', numel=b'K\x02', storage=b'ctorch\nHalfStorage\n'):
-    """A data.pkl with one tensor 'visual.proj' in storage 0, of 2 halves."""
-    persistent = b'((X\x07\0\0\0storage' + storage + b'X\x01\0\0\x000X\x03\0\0\0cpu' + numel + b'tQ'
-    tensor = b'ctorch._utils\n_rebuild_tensor_v2\n' + persistent + b'K' + bytes([offset]) + b'(' + size + b'(' + stride
-    return b'\x80\x02c__torch__\nM\n)\x81}(X\x0b\0\0\0visual.proj' + tensor + b'\x89ccollections\nOrderedDict\n)RtRub.'
-
-
-MALICIOUS = {
-    'a call': (b'\x80\x02cos\nsystem\n(X\x04\0\0\0truetR.', 'os system is not among the functions'),
-    'a call by builtins': (b'\x80\x02c__builtin__\neval\n(X\x01\0\0\x001tR.', 'eval is not among'),
-    'INST': (b'(ios\nsystem\n.', 'INST at byte'),
-    'EXT': (b'\x82\x01.', 'EXT1'),
-    'DUP': (b'}2.', 'DUP'),
-    'huge number': (b'\x8b\xff\xff\xff\x7f.', 'not enough data in stream to read long4'),
-    'no module': (b'K\x01.', 'dict expected'),
-    'nothing': (b'.', 'index out of range'),
-    'cut off': (b'\x80\x02}', 'pickle exhausted'),
-    'no mark': (b't.', 'mark'),
-    'key no string': (b'}(K\x01K\x02u.', 'str expected'),
-    'odd items': (b'}(X\x01\0\0\0au.', 'zip'),
-    'module in itself': (b'}q\0(X\x01\0\0\0ah\0u.', 'contain one another'),
-    'unknown storage': (rebuilt(storage=b'ctorch\nEvilStorage\n'), 'unknown kind of storage'),
-    'beyond the storage': (rebuilt(size=b'K\x03t'), 'larger than its storage'),
-    'offset beyond': (rebuilt(offset=1), 'larger than its storage'),
-    'stride beyond': (rebuilt(stride=b'K\x02t'), 'larger than its storage'),
-    'expanded': (rebuilt(size=b'J\0\0\0\x7ft', stride=b'K\0t'), 'larger than its storage'),
-    'negative stride': (rebuilt(stride=b'J\xff\xff\xff\xfft'), 'negative'),
-    'ranks differ': (rebuilt(stride=b't'), 'zip'),
-    'storage of another size': (rebuilt(numel=b'K\x09'), 'not of the size that data.pkl says'),
+WRAPPED = {
+    'model': lambda weights: dict(model=weights, epoch=3),
+    'model_state_dict': lambda weights: dict(model_state_dict=weights, optimizer_state_dict={}),
+    'state_dict_ema': lambda weights: dict(state_dict_ema=weights),
+    'an entry in an entry': lambda weights: dict(model=dict(state_dict=weights), epoch=3),
+    'torch.compile': lambda weights: {f'_orig_mod.{name}': value for name, value in weights.items()},
+    'torch.compile of a part': lambda weights: {
+        name.replace('layers.', 'layers._orig_mod.'): value for name, value in weights.items()
+    },
+    'both wrappers': lambda weights: dict(
+        state_dict={f'module._orig_mod.{name}': value for name, value in weights.items()}
+    ),
+    'an averaged model': lambda weights: dict(
+        model={'n_averaged': torch.tensor(3), **{f'module.{name}': value for name, value in weights.items()}}
+    ),
 }
 
 
-@pytest.fixture(scope='module')
-def small_archive(tmp_path_factory):
-    path = tmp_path_factory.mktemp('small') / 'small.pt'
-    with zipfile.ZipFile(path, 'w') as archive:
-        archive.writestr('small/data.pkl', rebuilt())
-        archive.writestr('small/data/0', np.array([1, 2], np.float16).tobytes())
-        archive.writestr('small/constants.pkl', b'\x80\x02).')
-    return path
+@pytest.mark.parametrize('form', WRAPPED)
+def test_wrapped_weights_are_loaded_by_us_and_by_mmengine(tmp_path, form):
+    weights = Tiny().state_dict()
+    torch.save(WRAPPED[form](weights), tmp_path / 'wrapped.pth')
+    models = [Tiny(), Tiny()]
+    load_weights(models[0], load_checkpoint_file(tmp_path / 'wrapped.pth'), 'wrapped.pth')
+    load_checkpoint(models[1], str(tmp_path / 'wrapped.pth'))  # not strict: names that are unknown would be left out
+    for model in models:
+        for name, value in model.state_dict().items():
+            torch.testing.assert_close(value, weights[name], rtol=0, atol=0)
 
 
-def test_the_small_archive_is_sound(small_archive):
-    assert load_clip_state_dict(small_archive)['visual.proj'].tolist() == [1.0, 2.0]
-
-
-@pytest.mark.parametrize('name', MALICIOUS)
-def test_malicious_archives_are_refused(small_archive, tmp_path, name):
-    pickled, message = MALICIOUS[name]
-    path = rewrite(small_archive, tmp_path / 'evil.pt', {'data.pkl': lambda _: pickled})
-    with pytest.raises(CheckpointError, match=f'evil.pt cannot be read as a TorchScript archive: .*({message})'):
-        load_clip_state_dict(path)
-
-
-def test_modules_that_double_are_bounded(small_archive, tmp_path):
-    levels = b''.join(
-        b'}q' + bytes([i]) + b'(X\x01\0\0\0ah' + bytes([i - 1]) + b'X\x01\0\0\0bh' + bytes([i - 1]) + b'u'
-        for i in range(1, 60)
+def test_what_is_no_weights_stays_as_it_is(tmp_path):
+    content = dict(state_dict=Tiny().state_dict(), model='a name', meta=dict(epoch=1), ema=[1, 2])
+    torch.save(content, tmp_path / 'checkpoint.pth')
+    read = load_checkpoint_file(tmp_path / 'checkpoint.pth')
+    assert (
+        list(read) == ['model', 'meta', 'ema', 'state_dict'] and read['state_dict'].keys() == Tiny().state_dict().keys()
     )
-    path = rewrite(small_archive, tmp_path / 'double.pt', {'data.pkl': lambda _: b'}q\0' + levels + b'.'})
-    with pytest.raises(CheckpointError, match='contain one another'):
-        load_clip_state_dict(path)
-
-
-def test_archives_with_missing_or_damaged_records(small_archive, tmp_path):
-    for name, change, message in (
-        ('data.pkl', lambda _: None, 'no data.pkl'),
-        ('data/0', lambda _: None, 'storage 0 is missing'),
-        ('data/0', lambda content: content[:-1], 'storage 0 is missing, compressed or not of the size'),
-    ):
-        path = rewrite(small_archive, tmp_path / 'damaged.pt', {name: change})
-        with pytest.raises(CheckpointError, match=f'damaged.pt cannot be read as a TorchScript archive: .*{message}'):
-            load_clip_state_dict(path)
-    content = small_archive.read_bytes().replace(np.array([1, 2], np.float16).tobytes(), b'abcd')
-    (tmp_path / 'flipped.pt').write_bytes(content)
-    with pytest.raises(CheckpointError, match='Bad CRC'):
-        load_clip_state_dict(tmp_path / 'flipped.pt')
-
-
-def test_mutated_archives_load_or_raise_our_error(archive, tmp_path):
-    content = archive.read_bytes()
-    generator = np.random.default_rng(0)
-    with zipfile.ZipFile(archive) as whole:
-        pickled = whole.read(f'{archive.stem}/data.pkl')
-    refused = 0
-    for _ in range(100):
-        damaged = bytearray(pickled)
-        for position in generator.integers(0, len(pickled), 3):
-            damaged[position] = generator.integers(0, 256)
-        path = rewrite(
-            io.BytesIO(content), tmp_path / 'mutated.pt', {'data.pkl': lambda _, damaged=damaged: bytes(damaged)}
-        )
-        try:
-            load_clip_state_dict(path)
-        except CheckpointError:
-            refused += 1
-    assert refused > 0
-
-
-# --- tags of open_clip ------------------------------------------------------------------------------------------------
-
-
-def test_a_tag_is_downloaded_and_read_by_us(archive, clip, monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        'open_clip.pretrained.download_pretrained', lambda config, **options: asked.append(config) or str(archive)
-    )
-    assert_is_clip(load_clip_state_dict('openai', 'ViT-B-16-quickgelu'), clip)
-    assert len(asked) == 1 and 'vit_base_patch16_clip_224.openai' in asked[0]['hf_hub']
-
-
-def test_a_download_without_network_says_what_to_do(monkeypatch):
-    def fail(config, **options):
-        raise FileNotFoundError('no network')
-
-    monkeypatch.setattr('open_clip.pretrained.download_pretrained', fail)
-    with pytest.raises(
-        CheckpointError,
-        match='could not be downloaded .no network.; fetch them on a machine with a network .https://.*ViT-B-16.pt',
-    ):
-        load_clip_state_dict('openai', 'ViT-B-16-quickgelu')
+    assert {key: read[key] for key in ('model', 'meta', 'ema')} == {
+        key: content[key] for key in ('model', 'meta', 'ema')
+    }
 
 
 @pytest.mark.parametrize(
-    'source, architecture, message',
+    ('names', 'message'),
     [
-        ('openai', None, 'needs the name of an architecture'),
-        ('nobody', 'ViT-B-16-quickgelu', "'nobody' is neither a file nor weights .*it has: .*openai"),
-        ('openai', 'ViT-B-99', 'does not know that architecture'),
-        ('missing.pt', 'ViT-B-16', 'missing.pt does not exist'),
-        ('some/where', 'ViT-B-16', 'some/where does not exist'),
+        (['visual.proj', 'token_embedding.weight'], 'a.pth holds a CLIP; give it as `pretrained` of the towers'),
+        (['text_model.embeddings.token_embedding.weight'], "a.pth holds a CLIP in Hugging Face's layout; give it as"),
+        (['something.weight'], r'of another model .*\(7 missing, such as .*; 1 unknown, such as something.weight\)'),
+        (['x' * 10_000], 'of another model'),
     ],
 )
-def test_sources_that_do_not_exist(source, architecture, message):
-    with pytest.raises(CheckpointError, match=message):
-        load_clip_state_dict(source, architecture)
+def test_the_weights_of_something_else_are_told_in_few_words(names, message):
+    with pytest.raises(CheckpointError, match=message) as caught:
+        check_weights(Tiny(), {name: torch.zeros(1) for name in names}, 'a.pth')
+    assert len(str(caught.value)) < 400

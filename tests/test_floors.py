@@ -12,7 +12,21 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'cmmasksd'
 FLOORS = {
     **dict.fromkeys(
-        ['registry', 'compat', 'checkpoints', 'torchscript_archive', 'distributed', 'memory', 'structures'], 0
+        [
+            'registry',
+            'compat',
+            'cfg_options',
+            'checkpoints',
+            'clip_weights',
+            'distributed',
+            'hugging_face_clip',
+            'memory',
+            'state_dicts',
+            'strict_json',
+            'structures',
+            'torchscript_archive',
+        ],
+        0,
     ),
     **dict.fromkeys(['datasets', 'models', 'evaluation', 'engine', 'visualization'], 1),
     'apis': 2,

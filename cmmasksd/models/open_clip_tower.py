@@ -10,7 +10,8 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from cmmasksd.checkpoints import load_clip_state_dict
+from cmmasksd.clip_weights import load_clip_state_dict
+from cmmasksd.state_dicts import brief, compare
 
 Architecture = str | dict[str, Any]
 
@@ -57,28 +58,27 @@ class OpenCLIPTower(BaseModule):
         """Loads the CLIP weights named by ``pretrained``.
 
         Raises:
-            ValueError: a tag for an architecture that has no name, OpenAI's weights for one without QuickGELU, or
-                weights that do not fit the tower.
+            ValueError: a tag for an architecture that has no name, weights that were trained with another activation
+                (QuickGELU or not), or that do not fit the tower.
         """
         super().init_weights()
         if self.pretrained is None:
             return
         name = self.architecture if isinstance(self.architecture, str) else None
-        if self.pretrained == 'openai' and name is None:
-            raise ValueError(
-                "pretrained='openai' needs open_clip's name of the architecture, such as 'ViT-B-16-quickgelu', but "
-                'the config spells it '
-                'out as a dict: write the name, or give a file of weights that fit, or pretrained=None.'
-            )
-        if self.pretrained == 'openai' and not self.config.get('quick_gelu', False):
-            raise ValueError(f"OpenAI trained CLIP with QuickGELU: use '{name}-quickgelu' instead of '{name}'.")
-        weights = self.select_weights(load_clip_state_dict(self.pretrained, name))
+        clip = load_clip_state_dict(self.pretrained, name, bool(self.config.get('quick_gelu', False)))
+        weights = self.select_weights(clip)
+        own = {name: tensor.shape for name, tensor in self.state_dict().items()}
+        faults = compare(own, weights, resizable='visual.positional_embedding')
         try:
-            self.load_state_dict(weights, strict=True)
-        except RuntimeError as error:
+            if not faults:
+                self.load_state_dict(weights, strict=True)
+        except RuntimeError as error:  # position embeddings of a grid that cannot be resized
+            faults = str(error).splitlines()[-1].strip()
+        if faults:
             raise ValueError(
-                f"The weights '{self.pretrained}' do not fit {type(self).__name__} {self.architecture}: {error}"
-            ) from error
+                f"The weights '{self.pretrained}' do not fit {type(self).__name__} {name or 'of the config'} "
+                f'({brief(faults, 240)}); give weights of this architecture, or the architecture of these weights.'
+            )
         print_log(f"{type(self).__name__}: loaded CLIP weights '{self.pretrained}'.", logger='current')
 
     def select_weights(self, clip: dict[str, Tensor]) -> dict[str, Tensor]:
