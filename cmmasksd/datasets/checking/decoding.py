@@ -23,6 +23,7 @@ from cmmasksd.datasets.checking.report import Kind
 from cmmasksd.datasets.refer.fields import MAX_IMAGE_PIXELS
 from cmmasksd.datasets.refer.records import Image
 from cmmasksd.datasets.transforms.loading import JPEG_END, LoadReferringImage
+from cmmasksd.datasets.transforms.orientation import ORIENTATION, TURNS
 
 MISSING = Kind('missing-image', 'error', 'pictures that are missing')
 UNREADABLE = Kind('unreadable-image', 'error', 'pictures that are truncated or cannot be decoded')
@@ -34,7 +35,6 @@ SUSPECT = Kind(
 TURNED = Kind('turned-image', 'warning', 'pictures that viewers turn by their EXIF orientation; training does not')
 
 MAX_FILE_BYTES = 2**28
-_EXIF_ORIENTATION = 0x0112
 _JPEG_WARNING = re.compile(r'^.*(?:JPEG|progression).*$', re.MULTILINE)
 _LOST = re.compile(
     r'premature end|bad (?:huffman|arithmetic) code|inconsistent progression|found marker', re.IGNORECASE
@@ -68,14 +68,12 @@ def examine(image: Image) -> list[Problem]:
     problems: list[Problem] = []
     if (height, width) != (image.height, image.width):
         problems.append((WRONG_SIZE, _describe_size(height, width, image)))
-    if orientation not in (None, 1):
-        problems.append(
-            (
-                TURNED,
-                f'its EXIF orientation is {orientation}: annotations must be in stored pixels; turn the file or drop '
-                'the tag',
-            )
+    if orientation in TURNS:
+        reason = (
+            f'its EXIF orientation is {orientation}, and annotations must be in stored pixels; if its masks were drawn '
+            'on the turned picture, save it upright (`mogrify -auto-orient FILE`), else drop the tag'
         )
+        problems.append((TURNED, reason))
     return problems + _decode(image.path, height, width)
 
 
@@ -85,7 +83,7 @@ def _read_header(path: str) -> tuple[int, int, int | None] | None:
         warnings.simplefilter('ignore')  # of sizes, which are looked at here
         try:
             with PIL.Image.open(file) as picture:
-                return picture.height, picture.width, picture.getexif().get(_EXIF_ORIENTATION)
+                return picture.height, picture.width, picture.getexif().get(ORIENTATION)
         except PIL.Image.DecompressionBombError:
             raise
         # PIL's parsers raise almost anything at strangers' bytes; the decoder then says what it thinks of the file
@@ -105,7 +103,7 @@ def _decode(path: str, height: int, width: int) -> list[Problem]:
     """Runs the transform that training runs, and reads what the decoder wrote to standard error meanwhile."""
     with _hear_decoder() as heard:
         try:
-            LoadReferringImage()({'img_path': path, 'height': height, 'width': width})
+            LoadReferringImage(name_turned=False)({'img_path': path, 'height': height, 'width': width})
         except Exception as error:  # any failure is the finding: one picture must not hide the others
             reason = str(error).removeprefix(f'{path}: ')
             return [(UNREADABLE, reason if isinstance(error, ValueError) else f'{type(error).__name__}: {reason}')]

@@ -19,8 +19,8 @@ from cmmasksd.datasets.refer.errors import ReferError
 from cmmasksd.datasets.refer.fields import check_image_size
 from cmmasksd.datasets.refer.segmentation import Segmentation, clean_segmentation, decode_mask
 from cmmasksd.datasets.transforms.loading import LoadReferringImage
+from cmmasksd.datasets.transforms.orientation import ORIENTATION, TURNS
 
-_ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 # what PIL raises for broken files
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, PILImage.DecompressionBombError)
 Made = TypeVar('Made')
@@ -98,19 +98,20 @@ def _read_picture(path: Path) -> Picture:
             (width, height), kind, orientation = (
                 image.size,
                 f'.{image.format}'.lower(),
-                image.getexif().get(_ORIENTATION, 1),
+                image.getexif().get(ORIENTATION, 1),
             )
     except _BROKEN as error:
         raise ReferError(f'{path} is truncated or no picture ({error}); fetch it again') from error
     check_image_size(height, width)
-    if orientation not in (0, 1):  # 0: some cameras write it for "unknown"
+    if orientation in TURNS:
         raise ReferError(
             f'{path} is stored turned (EXIF orientation {orientation}), so it is not plain which way its mask lies; '
-            'save the picture upright'
+            'save the picture upright (`mogrify -auto-orient FILE`), or drop the tag if the mask lies as the stored '
+            'pixels do (`exiftool -Orientation= FILE`)'
         )
     try:
         # the very check that training does
-        LoadReferringImage().transform({'img_path': str(path), 'height': height, 'width': width})
+        LoadReferringImage(name_turned=False).transform({'img_path': str(path), 'height': height, 'width': width})
     except ValueError as error:
         raise ReferError(str(error)) from error
     suffix = path.suffix if path.suffix[1:].isalnum() and path.suffix.isascii() else kind
@@ -143,6 +144,11 @@ def _read_mask(path: Path, picture: Picture, threshold: int | None) -> NDArray[n
                 raise ReferError(
                     f'the mask {path} is {image.height} x {image.width} pixels, but its picture {picture.path} '
                     f'{picture.height} x {picture.width} (height x width); draw it on the picture at its own size'
+                )
+            if image.getexif().get(ORIENTATION) in TURNS:
+                raise ReferError(
+                    f'the mask {path} is stored turned (EXIF orientation), so it is not plain which way it lies; save '
+                    'it upright, as PNG'
                 )
             pixels = _above(image, threshold, path) if threshold is not None else _not_black(image, path)
     except ReferError:

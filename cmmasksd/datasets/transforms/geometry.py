@@ -58,8 +58,8 @@ class FlipWithSentence(BaseTransform):
     """
 
     def __init__(self, prob: float = 0.5) -> None:
-        if not 0 <= prob <= 1:
-            raise ValueError(f'prob must lie in [0, 1], got {prob}.')
+        if isinstance(prob, bool) or not isinstance(prob, (int, float)) or not 0 <= prob <= 1:
+            raise ValueError(f'FlipWithSentence.prob must be a number in [0, 1], got {prob!r}.')
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
@@ -87,13 +87,18 @@ class LetterboxResize(BaseTransform):
     Args:
         size: (H, W) of the network's input.
         resize_masks: False keeps the masks at the picture's own size, for evaluation.
+
+    Raises:
+        ValueError: a size that is not two whole numbers of at least 1.
     """
 
     def __init__(self, size: tuple[int, int], resize_masks: bool = True) -> None:
-        height, width = size
-        if height < 1 or width < 1:
-            raise ValueError(f'size must be (height, width) of at least one pixel, got {size}.')
-        self.size = (int(height), int(width))
+        sides = tuple(size) if isinstance(size, (tuple, list)) else ()
+        if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
+            raise ValueError(
+                f'LetterboxResize.size must be (height, width), two whole numbers of at least 1 pixel, got {size!r}.'
+            )
+        self.size = (sides[0], sides[1])
         self.resize_masks = resize_masks
 
     def transform(self, results: dict) -> dict:

@@ -8,11 +8,17 @@ from mmcv.transforms import BaseTransform
 from mmengine import fileio
 
 from cmmasksd.datasets.refer.segmentation import decode_mask
+from cmmasksd.datasets.transforms.orientation import (
+    JPEG_START,
+    START_OF_SCAN,
+    TurnedPictures,
+    describe_turn,
+    jpeg_segments,
+    read_orientation,
+)
 from cmmasksd.registry import TRANSFORMS
 
-JPEG_START = b'\xff\xd8'
 JPEG_END = b'\xff\xd9'
-START_OF_SCAN = 0xDA
 
 READS_RGB = hasattr(cv2, 'IMREAD_COLOR_RGB')  # OpenCV 4.11 and later
 COLOUR = cv2.IMREAD_COLOR_RGB if READS_RGB else cv2.IMREAD_COLOR
@@ -32,14 +38,9 @@ def is_cut_jpeg(data: bytes) -> bool:
     stepped over, since a thumbnail in them has an end marker of its own; bytes after the end marker are allowed, as
     some cameras append data.
     """
-    position = len(JPEG_START)
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        if data[position + 1] == 0xFF:  # a fill byte
-            position += 1
-            continue
-        if data[position + 1] == START_OF_SCAN:
-            return data.rfind(JPEG_END, position) < 0
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], 'big')
+    for marker, start, _ in jpeg_segments(data):
+        if marker == START_OF_SCAN:
+            return data.rfind(JPEG_END, start) < 0
     return True
 
 
@@ -53,6 +54,7 @@ class LoadReferringImage(BaseTransform):
 
     Args:
         backend_args: storage backend of ``mmengine.fileio``; None means by the path's prefix.
+        name_turned: warn of annotated pictures whose orientation is ignored, by name, the first ones of a run.
 
     Raises:
         FileNotFoundError: no such file.
@@ -62,20 +64,29 @@ class LoadReferringImage(BaseTransform):
         TypeError: a given ``img`` is not uint8 of shape (height, width, 3).
     """
 
-    def __init__(self, backend_args: dict | None = None) -> None:
+    def __init__(self, backend_args: dict | None = None, name_turned: bool = True) -> None:
         self.backend_args = backend_args
+        self._turned = TurnedPictures() if name_turned else None
 
     def transform(self, results: dict) -> dict:
         """Adds ``img``."""
-        image = self._check_given(results) if 'img' in results else self._read(results)
+        if 'img' in results:
+            image, orientation = self._check_given(results), 1
+        else:
+            data = self._fetch(results)
+            orientation = read_orientation(data) if 'height' in results else 1
+            image = self._decode(data, results)
         height, width = image.shape[:2]
         stated = results.setdefault('height', height), results.setdefault('width', width)
         if stated != (height, width):
+            turn = describe_turn(orientation) if stated == (width, height) else ''
             raise ValueError(
                 f'{name_record(results)}: the picture is {height} x {width} pixels but its annotation says '
-                f'{stated[0]} x {stated[1]} '
-                '(height x width); put the picture that was annotated in its place.'
+                f'{stated[0]} x {stated[1]} (height x width); '
+                f'{turn or "put the picture that was annotated in its place"}.'
             )
+        if orientation != 1 and self._turned is not None:
+            self._turned.note(results['img_path'], orientation, height, width)
         results['img'] = image
         return results
 
@@ -95,9 +106,9 @@ class LoadReferringImage(BaseTransform):
             )
         return image
 
-    def _read(self, results: dict) -> np.ndarray:
+    def _fetch(self, results: dict) -> bytes:
         try:
-            data = fileio.get(results['img_path'], backend_args=self.backend_args)
+            return fileio.get(results['img_path'], backend_args=self.backend_args)
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f'{name_record(results)}: there is no such picture; check the path, data_root and the image folder.'
@@ -107,23 +118,23 @@ class LoadReferringImage(BaseTransform):
                 f'{name_record(results)}: the picture cannot be opened ({error}); give the path of a file that can be '
                 'read.'
             ) from error
+
+    @staticmethod
+    def _decode(data: bytes, results: dict) -> np.ndarray:
+        """(height, width, 3) uint8 RGB; stored pixels where the record is annotated, upright ones where it is not."""
         flags = COLOUR | (cv2.IMREAD_IGNORE_ORIENTATION if 'height' in results else 0)
-        image = self._decode(data, flags)
+        image = None
+        if data and not (data.startswith(JPEG_START) and is_cut_jpeg(data)):
+            try:
+                image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            except cv2.error:  # what some decoders do instead of giving None, e.g. for sizes beyond OpenCV's bounds
+                image = None
         if image is None:
             raise ValueError(
                 f'{name_record(results)}: the file is truncated or no picture of 8 or 16 bits ({len(data)} bytes); '
                 'fetch it again.'
             )
         return image if READS_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-    @staticmethod
-    def _decode(data: bytes, flags: int) -> np.ndarray | None:
-        if not data or (data.startswith(JPEG_START) and is_cut_jpeg(data)):
-            return None
-        try:
-            return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        except cv2.error:  # what some decoders do instead of giving None, e.g. for sizes beyond OpenCV's bounds
-            return None
 
 
 @TRANSFORMS.register_module()

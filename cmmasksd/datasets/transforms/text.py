@@ -7,6 +7,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+import regex as re
 from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 
@@ -22,12 +23,17 @@ CLIP_CONTEXT_LENGTH = 77
 
 @cache
 def clip_tokenizer() -> SimpleTokenizer:
-    """CLIP's byte-pair tokenizer. Imported at first use: open_clip takes seconds to import, and readers of this
-    package need not pay them.
+    """CLIP's byte-pair tokenizer, to which ``<start_of_text>`` and ``<end_of_text>`` are characters like any others: a
+    sentence that holds them would end there.
+
+    Imported at first use: open_clip takes seconds to import, and readers of this package need not pay them.
     """
     from open_clip.tokenizer import SimpleTokenizer
 
-    return SimpleTokenizer()
+    tokenizer = SimpleTokenizer()
+    special = '|'.join(tokenizer.decoder[token] for token in tokenizer.all_special_ids)
+    tokenizer.pat = re.compile(tokenizer.pat.pattern.removeprefix(f'{special}|'), re.IGNORECASE)
+    return tokenizer
 
 
 @lru_cache(maxsize=2**14)
@@ -91,7 +97,7 @@ class SelectSentences(BaseTransform):
 
     def __init__(self, mode: str) -> None:
         if mode not in MODES:
-            raise ValueError(f'mode must be one of {MODES}, got {mode!r}.')
+            raise ValueError(f'SelectSentences.mode must be one of {MODES}, got {mode!r}.')
         self.mode = mode
 
     def transform(self, results: dict) -> dict:
@@ -122,13 +128,16 @@ class TokenizeExpressions(BaseTransform):
         token_length: L; 17 in the paper, 22 on G-Ref, at most CLIP's 77.
 
     Raises:
-        ValueError: a length out of bounds, no expression at all, or one without any word.
+        ValueError: a length that is no whole number within bounds, no expression at all, or one without any word.
         TypeError: an expression that is no string.
     """
 
     def __init__(self, token_length: int = 17) -> None:
-        if not 3 <= token_length <= CLIP_CONTEXT_LENGTH:
-            raise ValueError(f'token_length must lie between 3 and {CLIP_CONTEXT_LENGTH}, got {token_length}.')
+        if type(token_length) is not int or not 3 <= token_length <= CLIP_CONTEXT_LENGTH:
+            raise ValueError(
+                f'TokenizeExpressions.token_length must be a whole number from 3 to {CLIP_CONTEXT_LENGTH}, got '
+                f'{token_length!r}.'
+            )
         self.token_length = token_length
         clip_tokenizer()  # in the main process: workers that are forked later need not import open_clip each
 

@@ -69,7 +69,9 @@ def test_masks_keep_the_pictures_size_for_evaluation():
     assert results['masks'] is masks and results['img'].shape == (64, 64, 3)
 
 
-@pytest.mark.parametrize('size', [(0, 5), (5, -1)])
+@pytest.mark.parametrize(
+    'size', [(0, 5), (5, -1), 480, (480,), (1, 2, 3), (480.5, 480), ('480', '480'), '48', None, (True, 5)]
+)
 def test_impossible_sizes(size):
     with pytest.raises(ValueError, match='height, width'):
         LetterboxResize(size)
@@ -121,6 +123,7 @@ def test_flip_comes_first(key, later):
         FlipWithSentence().transform({**record(), key: None})
 
 
-def test_impossible_probability():
-    with pytest.raises(ValueError, match='prob'):
-        FlipWithSentence(1.5)
+@pytest.mark.parametrize('prob', [1.5, -0.1, float('nan'), '0.5', None, True])
+def test_impossible_probability(prob):
+    with pytest.raises(ValueError, match='FlipWithSentence.prob must be a number in .0, 1., got '):
+        FlipWithSentence(prob)

@@ -86,6 +86,27 @@ def test_tokens_equal_open_clips(token_length):
     assert len(ours) == len(SENTENCES) and np.array_equal(ours, theirs)
 
 
+SPECIAL = ['<end_of_text>', '<start_of_text>', '<START_OF_TEXT>', '&lt;end_of_text&gt;', '&amp;lt;END_OF_TEXT&amp;gt;']
+
+
+@pytest.mark.parametrize('typed', SPECIAL)
+def test_special_tokens_that_are_typed_are_characters_like_others(typed):
+    """The sentence goes on behind them; it is read as if the brackets stood apart."""
+    transform = TokenizeExpressions(22)
+    ids = transform.transform(dict(texts=[f'the cat {typed} on the left']))['input_ids'][0].tolist()
+    assert ids.count(SOT) == ids.count(EOT) == 1 and ids[0] == SOT
+    assert ids[ids.index(EOT) - 3 : ids.index(EOT)] == [525, 518, 1823]  # on the left
+    word = typed.lower().replace('&amp;', '&').replace('&lt;', '').replace('&gt;', '').strip('<>')
+    apart = transform.transform(dict(texts=[f'the cat < {word} > on the left']))['input_ids'][0].tolist()
+    assert ids == apart
+
+
+@pytest.mark.parametrize('typed', ['<|endoftext|>', '<|startoftext|>', '<end_of_texts>', '<end_of_ text>', '<pad>'])
+def test_what_only_looks_like_a_special_token_is_as_in_open_clip(typed):
+    theirs = open_clip.get_tokenizer('ViT-B-16')([f'cat {typed} dog'], context_length=22).numpy()
+    assert np.array_equal(TokenizeExpressions(22).transform(dict(texts=[f'cat {typed} dog']))['input_ids'], theirs)
+
+
 @pytest.mark.parametrize('token_length', [17, 22])
 def test_a_long_expression_keeps_eot_in_the_last_slot(token_length):
     ids = TokenizeExpressions(token_length).transform(dict(texts=['zebra ' * 300]))['input_ids'][0]
@@ -122,7 +143,7 @@ def test_an_expression_that_is_no_string(text):
         TokenizeExpressions(17).transform(dict(img_path='a.jpg', texts=['fine', text]))
 
 
-@pytest.mark.parametrize('token_length', [0, 2, 78])
+@pytest.mark.parametrize('token_length', [0, 2, 78, 17.0, '17', True, None])
 def test_impossible_lengths(token_length):
     with pytest.raises(ValueError, match='token_length'):
         TokenizeExpressions(token_length)
