@@ -17,6 +17,7 @@ from mmengine.structures import BaseDataElement
 from mmengine.visualization import Visualizer
 from PIL import Image, ImageDraw, ImageFont
 
+from cmmasksd import strict_json  # noqa: F401  its import makes mmengine write JSON that every reader takes
 from cmmasksd.registry import VISUALIZERS
 
 Masks = np.ndarray | torch.Tensor

@@ -5,11 +5,12 @@ testB]
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+
+from cmmasksd.cfg_options import CfgOptions, merge_options
 
 
 def writable_file(path: str) -> str:
@@ -31,6 +32,13 @@ def writable_folder(path: str) -> str:
     return path
 
 
+def positive(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is no whole number of at least 1')
+    return int(text)
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Evaluate a checkpoint on all splits of its config and print one table.'
@@ -39,23 +47,34 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--splits', nargs='+', help="splits to evaluate (default: the config's test_cfg.splits)")
     parser.add_argument('--work-dir', help='where logs go (default: work_dirs/<config name>)')
-    parser.add_argument('--out', metavar='FILE', type=writable_file, help='write the metrics to this JSON file')
-    show_help = 'write panels (image, expression, prediction, ground truth) to this folder'
+    parser.add_argument(
+        '--out', metavar='FILE', type=writable_file, help='write the metrics to this JSON file (null: not a number)'
+    )
+    show_help = (
+        'write panels (image, expression, prediction, ground truth) to this folder: of 100 images of each split, '
+        'spread over it, or as --show-interval says'
+    )
     parser.add_argument('--show-dir', metavar='DIR', type=writable_folder, help=show_help)
+    parser.add_argument(
+        '--show-interval', metavar='N', type=positive, help='with --show-dir: panels of every Nth image; 1: of all'
+    )
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast, on a CPU too')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, such as model.threshold=0.5')
+    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, help='overrides, such as model.threshold=0.5')
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes are started'
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='passed by some launchers; not read')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.show_interval and not args.show_dir:
+        parser.error('--show-interval needs --show-dir, the folder to draw into')
+    return args
 
 
 def load_config(args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     cfg.load_from = args.checkpoint
-    cfg.merge_from_dict(args.cfg_options or {})
+    merge_options(cfg, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(args.config).stem))
     if args.amp:
         cfg.model.precision = 'bfloat16'
@@ -63,6 +82,8 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.test_cfg.splits = args.splits
     if args.show_dir:
         cfg.default_hooks.visualization.update(draw=True, out_dir=str(Path(args.show_dir).resolve()))
+    if args.show_interval:
+        cfg.default_hooks.visualization.update(interval=args.show_interval, max_images=None)
     return cfg
 
 
@@ -70,22 +91,15 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     from mmengine.dist import is_main_process
-    from mmengine.runner import Runner
 
-    from cmmasksd.checkpoints import register_safe_loader
-    from cmmasksd.distributed import leave_process_group, prepare_launcher
-    from cmmasksd.engine.checkpoints.disk_space import check_work_dir
-    from cmmasksd.memory import keep_freed_memory
+    from cmmasksd.apis.running import build_runner
+    from cmmasksd.distributed import leave_process_group
+    from cmmasksd.strict_json import to_json
 
-    check_work_dir(cfg.work_dir)
-    register_safe_loader()
-    keep_freed_memory()
-    prepare_launcher(cfg, cfg.launcher)
-    runner = Runner.from_cfg(cfg)
-    metrics = runner.test()
+    metrics = build_runner(cfg).test()
     if args.out and is_main_process():
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(metrics, indent=2) + '\n')
+        Path(args.out).write_text(to_json(metrics, indent=2) + '\n')
     leave_process_group()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+
+from cmmasksd.cfg_options import CfgOptions, merge_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,7 +28,7 @@ def parse_args() -> argparse.Namespace:
         help="scale the learning rate by batch size over the config's base_batch_size",
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='overrides, such as train_cfg.max_epochs=50'
+        '--cfg-options', nargs='+', action=CfgOptions, help='overrides, such as train_cfg.max_epochs=50'
     )
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes are started'
@@ -38,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 def load_config(args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
-    cfg.merge_from_dict(args.cfg_options or {})
+    merge_options(cfg, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(args.config).stem))
     if args.resume:
         cfg.resume = True

@@ -47,6 +47,38 @@ def test_outputs_that_can_be_written_are_taken(tmp_path: Path, monkeypatch: pyte
     assert out.parent.is_dir() and not out.exists() and panels.is_dir()
 
 
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--show-interval', '0', '--show-dir', '.'], "'0' is no whole number of at least 1"),
+        (['--show-interval', '-3', '--show-dir', '.'], "'-3' is no whole number|expected one argument"),
+        (['--show-interval', 'all', '--show-dir', '.'], "'all' is no whole number of at least 1"),
+        (['--show-interval', '2'], '--show-interval needs --show-dir, the folder to draw into'),
+        (['--cfg-options', 'model.threshold', '0.5'], "'model.threshold' is no KEY=VALUE"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_at_once(
+    words: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, 'argv', ['test.py', 'config.py', 'checkpoint.pth', *words])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(ROOT / 'tools/test.py'), run_name='__main__')
+    assert caught.value.code == 2
+    assert re.search(message, ' '.join(capsys.readouterr().err.split()))
+
+
+@pytest.mark.parametrize(('words', 'interval', 'most'), [([], None, None), (['--show-interval', '3'], 3, None)])
+def test_a_folder_for_panels_turns_them_on(
+    words: list[str], interval: int | None, most: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = str(ROOT / 'configs/cm_masksd/vit-tiny_refshapes.py')
+    monkeypatch.setattr(sys, 'argv', ['test.py', config, 'checkpoint.pth', '--show-dir', str(tmp_path), *words])
+    tool = runpy.run_path(str(ROOT / 'tools/test.py'))
+    hook = tool['load_config'](tool['parse_args']()).default_hooks.visualization
+    assert hook.draw and hook.out_dir == str(tmp_path)
+    assert (hook.get('interval'), hook.get('max_images')) == (interval, most)
+
+
 def test_only_a_checkpoint_of_a_training_run_is_published(tmp_path: Path) -> None:
     torch.save({'decode_head.weight': torch.zeros(1)}, tmp_path / 'plain.pth')
     publish = runpy.run_path(str(ROOT / 'tools/misc/publish_model.py'))['publish']

@@ -13,7 +13,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+
+from cmmasksd.cfg_options import CfgOptions, merge_options
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +72,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', type=Path, help='folder for benchmark.json (every sample), benchmark.txt and plots')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='overrides, such as model.expressions_per_chunk=8'
+        '--cfg-options', nargs='+', action=CfgOptions, help='overrides, such as model.expressions_per_chunk=8'
     )
     args = parser.parse_args()
     if args.plot and not args.out:
@@ -83,7 +85,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    merge_options(cfg, args.cfg_options)
     import torch
     from benchmarking import data, plots, report
     from benchmarking.counting import NOT_COUNTED

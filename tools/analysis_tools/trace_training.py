@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+
+from cmmasksd.cfg_options import CfgOptions, merge_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,14 +20,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('--batch-sizes', type=int, nargs='+', default=[4, 32], help='images of a step (default: 4 32)')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides')
+    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, help='overrides')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    merge_options(cfg, args.cfg_options)
     from benchmarking.tracing import trace_step
     from mmengine.registry import init_default_scope
     from prettytable import PrettyTable

@@ -2,16 +2,18 @@
 
 import argparse
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+
+from cmmasksd.cfg_options import CfgOptions, merge_options
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description='Print the whole config.')
     parser.add_argument('config', help='config file')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides')
+    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, help='overrides')
     args = parser.parse_args()
     cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    merge_options(cfg, args.cfg_options)
     print(cfg.pretty_text)
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from mmengine.dataset import BaseDataset, RepeatDataset
@@ -14,7 +11,7 @@ from torch import nn
 from torch.utils.data import ConcatDataset, Dataset
 
 from cmmasksd.checkpoints import CheckpointError
-from cmmasksd.engine import CheckpointFirstHook, EpochSeedHook, ReferringVisualizationHook, StrictLoadHook
+from cmmasksd.engine import CheckpointFirstHook, EpochSeedHook, StrictLoadHook
 from cmmasksd.engine.leaves import leaf_datasets
 
 
@@ -97,21 +94,3 @@ def test_evaluation_refuses_weights_of_another_model() -> None:
         StrictLoadHook().after_load_checkpoint(runner, {'state_dict': nn.Linear(4, 3).state_dict()})
     with pytest.raises(CheckpointError, match='1 missing, such as bias'):
         StrictLoadHook().after_load_checkpoint(runner, {'state_dict': nn.Linear(2, 3, bias=False).state_dict()})
-
-
-def test_panels_show_every_nth_picture_in_its_own_colours(tmp_path: Path) -> None:
-    path = tmp_path / 'red.png'
-    cv2.imwrite(str(path), np.full((4, 6, 3), (0, 0, 255), np.uint8))
-    drawn = []
-    visualizer = SimpleNamespace(
-        add_datasample=lambda name, image, sample, out_file, step: drawn.append((name, image, out_file))
-    )
-    loader = SimpleNamespace(dataset=SimpleNamespace(split='testA'))
-    runner = SimpleNamespace(rank=0, iter=0, log_dir=str(tmp_path), visualizer=visualizer, test_dataloader=loader)
-    hook = ReferringVisualizationHook(draw=True, interval=2, max_images=2, out_dir='panels')
-    for batch in range(3):
-        hook.after_test_iter(runner, batch, outputs=[SimpleNamespace(img_path=str(path))] * 2)
-    assert [(name, out_file) for name, _, out_file in drawn] == [
-        ('testA_red', str(tmp_path / 'panels' / 'testA' / 'red.png'))
-    ] * 2
-    assert drawn[0][1].shape == (4, 6, 3) and (drawn[0][1] == (255, 0, 0)).all()
