@@ -233,9 +233,10 @@ def test_masks_of_every_usual_kind(make: Callable, source: Path, tmp_path: Path,
 def test_grey_masks_need_a_threshold(make: Callable, source: Path, tmp_path: Path) -> None:
     grey = draw_mask(4)
     grey[5, 4:12] = 90
+    grey[13, 4:12] = 127  # not above it
     grey[14, 4:12] = 200
     Image.fromarray(grey).save(source / 'm0.png')
-    with pytest.raises(ReferError, match=r'line 2: the mask .*m0.png has 3 colours beside black.*--mask-threshold 127'):
+    with pytest.raises(ReferError, match=r'line 2: the mask .*m0.png has 4 colours beside black.*--mask-threshold 127'):
         make([row(0)])
     make([row(0)], mask_threshold=127)
     np.testing.assert_array_equal(decode_mask(load(tmp_path).refs[0].segmentation, HEIGHT, WIDTH), grey > 127)
@@ -316,9 +317,12 @@ def test_a_row_with_two_faults_is_named_for_both(make: Callable) -> None:
     assert 'unknown' in str(caught.value) and 'no picture' in str(caught.value)
 
 
-def test_an_object_with_two_masks(make: Callable) -> None:
-    with pytest.raises(ReferError, match=r"line 3: its object_id '7' has another mask in line 2"):
-        make([row(0, object_id=7), dict(row(0, object_id=7), mask='m1.png')])
+@pytest.mark.parametrize('suffix, lines', [('.csv', (3, 2)), ('.jsonl', (2, 1))])
+@pytest.mark.parametrize('object_id', [7, 0])
+def test_an_object_with_two_masks(make: Callable, suffix: str, lines: tuple[int, int], object_id: int) -> None:
+    message = f"line {lines[0]}: its object_id '{object_id}' has another mask in line {lines[1]}"
+    with pytest.raises(ReferError, match=message):
+        make([row(0, object_id=object_id), dict(row(0, object_id=object_id), mask='m1.png')], suffix)
 
 
 def test_only_the_first_problems_are_shown(make: Callable) -> None:

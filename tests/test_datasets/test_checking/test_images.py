@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from cmmasksd.datasets.checking import check_refer
+from cmmasksd.datasets.checking import check_refer, decoding
 from cmmasksd.datasets.checking.decoding import (
     DAMAGED,
     MISSING,
@@ -125,6 +125,16 @@ def test_a_huge_picture_is_not_decoded(tmp_path, monkeypatch, width, message):
         warnings.simplefilter('error')
         ((kind, text),) = examine(Image(7, str(path), 9_000, width))
     assert kind == UNREADABLE and message in text
+
+
+def test_a_huge_file_is_not_decoded(tmp_path, monkeypatch):
+    (tmp_path / 'picture.jpg').write_bytes(make_jpeg())
+    size = (tmp_path / 'picture.jpg').stat().st_size
+    monkeypatch.setattr(decoding, 'MAX_FILE_BYTES', size)
+    assert examine(Image(7, str(tmp_path / 'picture.jpg'), HEIGHT, WIDTH)) == []
+    monkeypatch.setattr(decoding, 'MAX_FILE_BYTES', size - 1)
+    ((kind, text),) = examine(Image(7, str(tmp_path / 'picture.jpg'), HEIGHT, WIDTH))
+    assert kind == UNREADABLE and f'{size} bytes of 96 x 128 pixels' in text and 'more than is read' in text
 
 
 def test_any_failure_of_a_decoder_is_a_finding(tmp_path, monkeypatch):

@@ -382,6 +382,15 @@ def test_a_failed_conversion_leaves_what_was_there(root: Path, form: Path, monke
     assert form.read_bytes() == before and set(os.listdir(root / 'mine')) == names
 
 
+def test_a_file_in_use_is_replaced_and_never_rewritten(root: Path, form: Path, tmp_path: Path) -> None:
+    """Whoever reads the old one meanwhile reads it to its end."""
+    form.write_bytes(b'the old one')
+    (tmp_path / 'in use').hardlink_to(form)
+    convert_refer(root, 'mine', 'unc')
+    assert (tmp_path / 'in use').read_bytes() == b'the old one'
+    assert form.read_bytes() != b'the old one'
+
+
 def test_a_set_too_large_for_its_readers_is_not_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(converted_file, 'MAX_FILE_BYTES', 1000)
     with pytest.raises(ReferError, match='would have .* bytes, more than the 1000 that are read'):

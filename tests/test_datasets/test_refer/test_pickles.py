@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmmasksd.datasets.refer import pickles
 from cmmasksd.datasets.refer.pickles import UnsafePickleError, load_plain_pickle
 
 REFS = [
@@ -138,6 +139,28 @@ def test_a_frame_cannot_lead_the_unpickler_astray(tmp_path, inside):
     assert load_plain_pickle(write(tmp_path, content)) is None
     assert tracemalloc.get_traced_memory()[1] < 2**22
     tracemalloc.stop()
+
+
+def test_a_memo_index_may_equal_the_number_of_opcodes_and_no_more(tmp_path):
+    """Python 2 counts the memo from 1."""
+    assert load_plain_pickle(write(tmp_path, b']r\2\0\0\0.')) == []
+    assert load_plain_pickle(write(tmp_path, b'(lp3\n.')) == []
+    for content in (b']r\3\0\0\0.', b'(lp4\n.'):
+        with pytest.raises(UnsafePickleError, match='asks for memory without need'):
+            load_plain_pickle(write(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ('limit', 'just_enough', 'message'),
+    [('MAX_FILE_BYTES', 5, 'has 5 bytes, more than the 4'), ('MAX_OPCODES', 4, '4 opcodes, more than the 3')],
+)
+def test_the_size_of_what_is_read_is_bounded(tmp_path, monkeypatch, limit, just_enough, message):
+    path = write(tmp_path, b']K\1a.')
+    monkeypatch.setattr(pickles, limit, just_enough)
+    assert load_plain_pickle(path) == [1]
+    monkeypatch.setattr(pickles, limit, just_enough - 1)
+    with pytest.raises(UnsafePickleError, match=message):
+        load_plain_pickle(path)
 
 
 BROKEN = {

@@ -224,6 +224,7 @@ CASES = {
     'file_name absolute': (BAD_IMAGE + ('file_name',), '/etc/passwd', 'plain file name'),
     'file_name of Windows': (BAD_IMAGE + ('file_name',), 'a\\b.jpg', 'plain file name'),
     'file_name with NUL': (BAD_IMAGE + ('file_name',), 'a\0.jpg', 'plain file name'),
+    'file_name too long': (BAD_IMAGE + ('file_name',), 'a' * 252 + '.jpg', "'file_name' must be text of 1 to 255"),
     'file_name empty': (BAD_IMAGE + ('file_name',), '', "'file_name' must be text"),
     'height missing': (BAD_IMAGE + ('height',), ..., "'height' is missing"),
     'height zero': (BAD_IMAGE + ('height',), 0, 'no picture of 0 x 60 pixels'),
@@ -326,6 +327,46 @@ def test_shared_sentences_cannot_multiply(tmp_path):
     refs = [dict(refs[0], ref_id=index, sentences=sentences) for index in range(3000)]
     with pytest.raises(ReferError, match='more sentences than the size of the file allows'):
         load(tmp_path, refs, instances)
+
+
+def test_a_file_may_hold_one_sentence_for_sixteen_bytes_of_it(tmp_path):
+    """Records that share one sentence cost a file two bytes each."""
+    refs, instances = make_set()
+    for count in range(20, 60):
+        shared = [dict(refs[0], sentences=[refs[0]['sentences'][0]] * count)]
+        write_set(tmp_path, shared, instances)
+        allowed = (tmp_path / 'refcoco/refs(own).p').stat().st_size // 16
+        if count > allowed:
+            break
+        assert len(load_refer(tmp_path, 'refcoco', 'own').refs[0].sentences) == count
+    assert 20 < count == allowed + 1
+    with pytest.raises(ReferError, match='more sentences than the size of the file allows'):
+        load_refer(tmp_path, 'refcoco', 'own')
+
+
+def test_refclefs_broken_pictures_are_good_elsewhere(tmp_path):
+    refs, instances = make_set()
+    instances['images'][0]['file_name'] = '17975.jpg'
+    assert len(load(tmp_path, refs, instances).refs) == 4
+
+
+@pytest.mark.parametrize('ref_id', [2**63 - 1, -(2**63), 2**63, -(2**63) - 1])
+def test_ids_fit_into_64_bits(tmp_path, ref_id):
+    """Protocol 0 writes numbers of any length, as text."""
+    refs, instances = make_set()
+    refs[0]['ref_id'] = ref_id
+    write_set(tmp_path, refs, instances)
+    (tmp_path / 'refcoco/refs(own).p').write_bytes(pickle.dumps(refs, protocol=0))
+    if -(2**63) <= ref_id < 2**63:
+        assert load_refer(tmp_path, 'refcoco', 'own').refs[0].ref_id == ref_id
+    else:
+        with pytest.raises(ReferError, match="record 0: 'ref_id' is beyond 64 bits"):
+            load_refer(tmp_path, 'refcoco', 'own')
+
+
+def test_a_split_comes_with_its_own_pictures(tmp_path):
+    write_set(tmp_path, *make_set())
+    assert list(load_refer(tmp_path, 'refcoco', 'own', 'testA').images) == [8]
 
 
 def test_degenerate_parts_are_dropped_and_counted_once(tmp_path):

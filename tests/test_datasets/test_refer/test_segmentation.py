@@ -134,3 +134,26 @@ def test_the_outline_of_all_parts_is_bounded(parts: int) -> None:
     with pytest.raises(ReferError, match='its segmentation has an outline of .* pixels, more than 2000000'):
         clean_segmentation([outline] * parts, side, side)
     assert clean_segmentation([outline], side, side) == ([outline], 0)
+
+
+@pytest.mark.parametrize('x, y', [(-61, 5), (5, -41), (121, 5), (5, 81)])
+def test_a_corner_may_lie_a_picture_away_and_no_farther(x: float, y: float) -> None:
+    """Of a picture of 40 x 60 pixels: beyond its size to the left and above, and beyond twice its size."""
+    allowed = min(max(x, -60), 120), min(max(y, -40), 80)
+    assert clean_segmentation([[1, 1, 30, 1, *allowed]], 40, 60) == ([[1, 1, 30, 1, *allowed]], 0)
+    with pytest.raises(ReferError, match='reaches far outside the picture'):
+        clean_segmentation([[1, 1, 30, 1, x, y]], 40, 60)
+
+
+def test_a_sliver_is_not_a_line() -> None:
+    """A hundred-thousandth of a pixel wide it has an area, though pycocotools draws nothing of it."""
+    sliver, line = [10.2, 10.2, 20.2, 10.2, 20.2, 10.20001], [10.2, 10.2, 20.2, 10.2, 15.2, 10.2]
+    assert not pycocotools([sliver]).any() and not pycocotools([line]).any()
+    assert clean_segmentation([sliver, line], HEIGHT, WIDTH) == ([sliver], 1)
+
+
+def test_the_number_of_parts_is_bounded() -> None:
+    part = [1, 1, 3, 1, 3, 3]
+    assert len(clean_segmentation([part] * MAX_PARTS, 40, 60)[0]) == MAX_PARTS
+    with pytest.raises(ReferError, match=f'has {MAX_PARTS + 1} parts'):
+        clean_segmentation([part] * (MAX_PARTS + 1), 40, 60)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cmmasksd.datasets.refshapes.expressions import Corner, Description, Extreme, Relation, resolve
+from cmmasksd.datasets.refshapes.expressions import Corner, Description, Extreme, Relation, Truth, resolve
 from cmmasksd.datasets.refshapes.scenes import SIZES, Scene, Shape
 from cmmasksd.datasets.refshapes.viewing import look
 
@@ -83,6 +83,22 @@ def test_resolve(
     assert view is not None
     assert [thing.clear for thing in view.things] == [one is not HIDDEN_STAR for one in shapes]
     assert resolve(expression, view) == number
+
+
+def test_a_large_thing_that_reaches_out_further_is_a_doubt_on_both_sides() -> None:
+    view = look(Scene(96, 128, (RED_CIRCLE, LARGE_CIRCLE, BLUE_SQUARE)))
+    assert view is not None
+    truths = [Extreme(CIRCLES, 'left').truth(thing, view) for thing in view.things]
+    assert truths == [Truth.MAYBE, Truth.MAYBE, Truth.NO]
+
+
+@pytest.mark.parametrize('offset, share, clear', [(24, 0.68, True), (22, 0.62, False)])
+def test_a_thing_is_clear_that_shows_two_thirds_of_itself(offset: float, share: float, clear: bool) -> None:
+    square, cover = shape('square', 'red', 50, 48, 20), shape('square', 'blue', 50 + offset, 48, 20)
+    view = look(Scene(96, 128, (square, cover)))
+    assert view is not None and view.things[1].clear
+    assert view.things[0].share == pytest.approx(share, abs=0.01)
+    assert view.things[0].clear == clear
 
 
 def test_sizes_are_far_apart() -> None:
