@@ -13,7 +13,18 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from cmmasksd.registry import DATASETS, HOOKS, METRICS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, TRANSFORMS, VISUALIZERS
+from cmmasksd.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    FUNCTIONS,
+    HOOKS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
+    TRANSFORMS,
+    VISBACKENDS,
+    VISUALIZERS,
+)
 from tests.shipped_configs import CONFIGS, LOADERS, ROOT, load
 
 COUNT = 36  # raise it with every config that is added: then it is known that the new one was found and tested
@@ -125,8 +136,32 @@ def test_data_sets_and_splits(name):
 
 def test_the_quick_start_checks_that_the_sentence_matters():
     cfg = load('cm_masksd/vit-tiny_refshapes.py')
-    assert cfg.val_evaluator.derangement and cfg.train_dataloader.dataset.data_root == 'data/refshapes'
+    assert cfg.val_evaluator.derangement
     assert cfg.test_cfg.splits == ['val', 'testA', 'testB']
+
+
+@pytest.mark.parametrize('name', SHAPES)
+def test_data_lie_where_the_readme_says_and_are_loaded_by_workers_where_pictures_are_large(name):
+    cfg = load(name)
+    small = 'refshapes' in name
+    for loader in (cfg[loader] for loader in LOADERS):
+        assert loader.dataset.data_root == ('data/refshapes' if small else 'data/refer')
+        assert not small or loader.dataset.dataset == 'refshapes'
+        batch = (loader.batch_size, loader.num_workers, loader.persistent_workers)
+        assert batch == ((16, 0, False) if small else (4, 4, True))
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_run_starts_anew_and_keeps_its_best_checkpoint(name):
+    cfg = load(name)
+    assert (cfg.load_from, cfg.resume, cfg.randomness, cfg.log_level) == (None, False, dict(seed=0), 'INFO')
+    assert cfg.log_processor.window_size == cfg.default_hooks.logger.interval == 50
+    checkpoint = dict(interval=1, max_keep_ckpts=2, save_best='mIoU', rule='greater')
+    assert checkpoint.items() <= cfg.default_hooks.checkpoint.to_dict().items()
+    env = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
+    assert cfg.env_cfg == dict(env, dist_cfg=dict(backend='nccl'))
+    assert cfg.visualizer.name == 'visualizer'
+    assert cfg.model.get('expressions_per_chunk', 16) == 16
 
 
 @pytest.mark.parametrize('name', SHAPES)
@@ -146,12 +181,14 @@ def test_every_other_type_exists(name):
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         for loader in LOADERS:
             assert DATASETS.get(cfg[loader].dataset.type)
+            assert DATA_SAMPLERS.get(cfg[loader].sampler.type) and FUNCTIONS.get(cfg[loader].collate_fn.type)
             pipeline = [TRANSFORMS.build(step) for step in cfg[loader].dataset.pipeline]
             assert len(pipeline) >= 6
         for hook in (*cfg.default_hooks.values(), *cfg.custom_hooks):
             HOOKS.build(hook)
         METRICS.build(cfg.val_evaluator)
         assert VISUALIZERS.get(cfg.visualizer.type)
+        assert all(VISBACKENDS.get(backend.type) for backend in cfg.visualizer.vis_backends)
         assert OPTIM_WRAPPER_CONSTRUCTORS.get(cfg.optim_wrapper.constructor)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -34,3 +35,25 @@ def test_a_launcher_that_did_not_start_the_process_is_said(monkeypatch: pytest.M
     monkeypatch.delenv('SLURM_PROCID', raising=False)
     with pytest.raises(RuntimeError, match='--launcher slurm needs the environment variable SLURM_PROCID'):
         distributed.prepare_launcher(Config(dict()), 'slurm')
+
+
+@pytest.mark.parametrize('port', [None, '4711'])
+@pytest.mark.parametrize(
+    ('launcher', 'variables'),
+    [
+        ('slurm', dict(SLURM_PROCID='5', SLURM_NTASKS='8', SLURM_LOCALID='1', SLURM_NODELIST='node[3-4]')),
+        ('mpi', dict(OMPI_COMM_WORLD_RANK='5', OMPI_COMM_WORLD_SIZE='8', OMPI_COMM_WORLD_LOCAL_RANK='1')),
+    ],
+)
+def test_every_launchers_ranks_reach_torch(
+    launcher: str, variables: dict[str, str], port: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dist, 'init_process_group', lambda *args, **options: None)
+    monkeypatch.setattr(distributed, 'get_device', lambda: 'cpu')
+    monkeypatch.setattr(distributed, '_first_slurm_host', lambda: 'node3')
+    monkeypatch.setattr(os, 'environ', {**variables, **({'MASTER_PORT': port} if port else {})})
+    distributed.prepare_launcher(Config(dict()), launcher)
+    ranks = [os.environ[name] for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')]
+    address = 'node3' if launcher == 'slurm' else '127.0.0.1'
+    assert ranks == ['5', '8', '1']
+    assert (os.environ['MASTER_ADDR'], os.environ['MASTER_PORT']) == (address, port or '29500')

@@ -82,6 +82,14 @@ def test_undo_keeps_positions():
     assert (letterbox.undo(canvas)[0] - expected)[4:-4].abs().max() < 1e-3
 
 
+def test_undo_is_bicubic():
+    """Beside an edge it overshoots, as bilinear resizing does not, by the cubic kernel's negative lobes."""
+    canvas = torch.full((1, 32, 32), 0.25)
+    canvas[..., 16:] = 0.75
+    undone = Letterbox.fit((64, 64), (32, 32)).undo(canvas)
+    assert undone.min() < 0.22 and undone.max() > 0.78
+
+
 def test_gather_images():
     features = torch.randn(3, 2, 4, requires_grad=True)
     assert gather_images(features, None) is features

@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import numpy as np
+import pytest
 import torch
 
 from cmmasksd.datasets.transforms import (
@@ -99,6 +100,16 @@ def test_evaluation_sample():
     assert expressions.input_ids.shape == (3, 22)
     assert expressions.ref_ids.tolist() == [3, 3, 1] and expressions.sent_ids.tolist() == [30, 31, 10]
     assert expressions.ref_ids.dtype == expressions.sent_ids.dtype == torch.int64
+
+
+@pytest.mark.parametrize('order', [[0, 1], [1, 0], [1, 1], [1], [0, 1, 0]])
+def test_every_expression_gets_the_mask_of_its_ref(order):
+    loaded = run(annotated(), LoadReferringImage(), SelectSentences('first'), LoadReferringMasks())
+    loaded.update(texts=['a'] * len(order), mask_index=np.array(order))
+    del loaded['ref_ids'], loaded['sent_ids']
+    results = run(loaded, LetterboxResize(SIZE, False), TokenizeExpressions(17), PackReferringInputs())
+    masks = results['data_samples'].expressions.masks
+    assert [int(mask.nonzero()[:, 1].min()) for mask in masks] == [40 * ref for ref in order]
 
 
 def test_a_sample_travels_and_becomes_a_dict():

@@ -1,5 +1,7 @@
 """Letterbox and flip."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,17 @@ def test_masks_become_floats_and_come_back(original, size):
     assert (placed[:, outside] == 0).all()
 
 
+def test_pictures_are_resized_cubically_and_masks_linearly():
+    """Beside an edge cubic resizing overshoots; linear resizing stays between the values."""
+    image = np.full((20, 30, 3), 60, np.uint8)
+    image[:, 15:] = 200
+    masks = image[None, ..., 0] == 200
+    results = LetterboxResize((60, 90)).transform(dict(img=image, masks=masks))
+    assert results['img'].min() < 55 and results['img'].max() > 205
+    assert results['masks'].min() == 0 and results['masks'].max() == 1
+    assert set(np.unique(results['masks'])) - {0, 1}
+
+
 def test_masks_keep_the_pictures_size_for_evaluation():
     masks = disc(50, 80)[None]
     results = LetterboxResize((64, 64), resize_masks=False).transform(
@@ -115,6 +128,12 @@ def test_flip_draws_from_the_records_generator():
     flipped = [FlipWithSentence(0.3).transform(record(seed))['texts'][0] == 'right one' for seed in range(400)]
     assert flipped == [np.random.default_rng(seed).random() < 0.3 for seed in range(400)]
     assert 80 < sum(flipped) < 160
+
+
+def test_a_draw_of_zero_flips_nothing_at_probability_zero():
+    least = SimpleNamespace(random=lambda: 0.0)
+    assert FlipWithSentence(0).transform({**record(), 'rng': least})['texts'][0] == 'left one'
+    assert FlipWithSentence(0.1).transform({**record(), 'rng': least})['texts'][0] == 'right one'
 
 
 @pytest.mark.parametrize(('key', 'later'), [('letterbox', 'LetterboxResize'), ('input_ids', 'TokenizeExpressions')])
