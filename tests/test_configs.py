@@ -18,6 +18,7 @@ from cmmasksd.registry import (
     DATASETS,
     FUNCTIONS,
     HOOKS,
+    LOOPS,
     METRICS,
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
@@ -160,6 +161,7 @@ def test_every_run_starts_anew_and_keeps_its_best_checkpoint(name):
     assert checkpoint.items() <= cfg.default_hooks.checkpoint.to_dict().items()
     env = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
     assert cfg.env_cfg == dict(env, dist_cfg=dict(backend='nccl'))
+    assert cfg.train_cfg.val_interval == 1 and LOOPS.get(cfg.val_cfg.type) and LOOPS.get(cfg.test_cfg.type)
     assert cfg.visualizer.name == 'visualizer'
     assert cfg.model.get('expressions_per_chunk', 16) == 16
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import re
@@ -18,6 +19,8 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from cmmasksd.datasets.transforms import TokenizeExpressions
+from cmmasksd.models import LMVSD, VMLSD, CrossModalFPN, ReferringSegmentor, VisionLanguageDecodeHead
 from cmmasksd.models.distillation.correlation import choose_masked
 from tests import paper
 from tests.shipped_configs import CONFIGS, LOADERS, ROOT, load
@@ -105,8 +108,21 @@ def test_section_4_2(name: str) -> None:
         assert (part.architecture, part.pretrained) == (paper.INITIALISED_BY[tower], 'openai')
     assert cfg.model.threshold == paper.THRESHOLD
     assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == paper.BATCH_SIZE  # on 8 GPUs
+    assert not cfg.auto_scale_lr.enable
     assert paper.CRIS_NECK.items() <= cfg.model.neck.to_dict().items()
     assert paper.CRIS_DECODER.items() <= cfg.model.decode_head.to_dict().items()
+
+
+def test_classes_have_the_papers_values_for_defaults() -> None:
+    def defaults(kind: type) -> dict[str, Any]:
+        return {name: parameter.default for name, parameter in inspect.signature(kind).parameters.items()}
+
+    assert paper.LMVSD._asdict().items() <= defaults(LMVSD).items()
+    assert paper.VMLSD._asdict().items() <= defaults(VMLSD).items()
+    assert paper.CRIS_NECK.items() <= defaults(CrossModalFPN).items()
+    assert paper.CRIS_DECODER.items() <= defaults(VisionLanguageDecodeHead).items()
+    assert defaults(ReferringSegmentor)['threshold'] == paper.THRESHOLD
+    assert defaults(TokenizeExpressions)['token_length'] == paper.TOKEN_LENGTHS['refcoco']
 
 
 class Dummy(BaseModel):
