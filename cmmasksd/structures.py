@@ -128,13 +128,16 @@ class MainBranch(BranchFeatures):
     """The main branch with what else the distillation branches start from.
 
     Attributes:
-        patch_embeddings: (B, N, D), the image tower's input before positions.
+        patch_embeddings: (B, M, D), the image tower's input before positions.
+        embedding_index: (E,) the image of each expression among the patch embeddings, like ``image_index``, which is
+            None where features depend on the sentence and so are the expressions' own.
         word_embeddings: (E, L, D_t), the text tower's input before positions.
         input_ids: (E, L) token ids.
-        visual: features of the B images.
+        visual: features of the B images, or of the E expressions.
     """
 
     patch_embeddings: Tensor
+    embedding_index: Tensor | None
     word_embeddings: Tensor
     input_ids: Tensor
     visual: VisualFeatures

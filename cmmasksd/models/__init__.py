@@ -1,8 +1,8 @@
 """Everything that MODELS builds."""
 
-from cmmasksd.models.backbones import OpenCLIPVisionTransformer
+from cmmasksd.models.backbones import ImageBackboneAdapter, OpenCLIPVisionTransformer, TimmBackbone
 from cmmasksd.models.data_preprocessor import ReferringDataPreprocessor
-from cmmasksd.models.decode_heads import VisionLanguageDecodeHead
+from cmmasksd.models.decode_heads import DecodeHeadAdapter, VisionLanguageDecodeHead
 from cmmasksd.models.distillation import LMVSD, VMLSD
 from cmmasksd.models.necks import CrossModalFPN
 from cmmasksd.models.segmentors import ReferringSegmentor
@@ -12,9 +12,12 @@ __all__ = [
     'LMVSD',
     'VMLSD',
     'CrossModalFPN',
+    'DecodeHeadAdapter',
+    'ImageBackboneAdapter',
     'OpenCLIPTextTransformer',
     'OpenCLIPVisionTransformer',
     'ReferringDataPreprocessor',
     'ReferringSegmentor',
+    'TimmBackbone',
     'VisionLanguageDecodeHead',
 ]

@@ -75,6 +75,12 @@ def frozen_statistics(*modules: nn.Module) -> Iterator[None]:
             norm.track_running_stats = True
 
 
+def foreign_norms(*modules: nn.Module) -> set[str]:
+    """Names of the kinds of batch norm in ``modules`` that know nothing of branches."""
+    norms = (layer for module in modules for layer in module.modules() if isinstance(layer, _BatchNorm))
+    return {type(norm).__name__ for norm in norms if not isinstance(norm, BatchNorm)}
+
+
 @contextmanager
 def joint_statistics(branches: int, *modules: nn.Module) -> Iterator[None]:
     """Within the block the batches of ``modules`` hold several branches (see
@@ -85,14 +91,13 @@ def joint_statistics(branches: int, *modules: nn.Module) -> Iterator[None]:
     Raises:
         ValueError: a module holds batch norms other than :class:`BatchNorm`, which would mix the branches.
     """
-    norms = [layer for module in modules for layer in module.modules() if isinstance(layer, _BatchNorm)]
-    foreign = {type(norm).__name__ for norm in norms if not isinstance(norm, BatchNorm)}
+    foreign = foreign_norms(*modules)
     if foreign:
         raise ValueError(
             f'{", ".join(sorted(foreign))} would mix the statistics of the branches: give the segmentor '
             'joint_branches=False.'
         )
-    ours = [norm for norm in norms if isinstance(norm, BatchNorm)]
+    ours = [layer for module in modules for layer in module.modules() if isinstance(layer, BatchNorm)]
     for norm in ours:
         norm.branches = branches
     try:

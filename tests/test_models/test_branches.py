@@ -42,7 +42,7 @@ def test_gradients_reach_both_encoders_and_not_the_teacher(tiny_model, make_batc
     main_logits = model.segment(main)
     main_logits.retain_grad()
     branch = model.distillation[name.lower()]
-    branch.loss(logits_of(model, branch, main), main_logits).backward()
+    branch.loss(logits_of(model, branch, main), main_logits)['loss'].backward()
     assert main_logits.grad is None
     assert gradient_of(model.backbone) > 0
     assert gradient_of(model.text_encoder) > 0
@@ -60,7 +60,7 @@ def test_gradients_reach_the_teacher_where_asked(tiny_model, make_batch, name):
     main_logits = model.segment(main)
     main_logits.retain_grad()
     branch = model.distillation[name.lower()]
-    branch.loss(logits_of(model, branch, main), main_logits).backward()
+    branch.loss(logits_of(model, branch, main), main_logits)['loss'].backward()
     assert main_logits.grad.abs().sum() > 0
 
 
@@ -77,7 +77,7 @@ def test_the_loss_is_the_weighted_cross_entropy_to_the_main_branch(tiny_model, m
     expected = -(teacher * F.logsigmoid(logits) + (1 - teacher) * F.logsigmoid(-logits)).mean()
     assert logits.shape == main_logits.shape and logits.dtype == torch.float32
     assert not torch.equal(logits, main_logits)
-    torch.testing.assert_close(branch.loss(logits, main_logits), weight * expected)
+    torch.testing.assert_close(branch.loss(logits, main_logits)['loss'], weight * expected)
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ def vit_b():
 def test_vit_b_gives_open_clips_features(vit_b):
     visual, ours = vit_b
     images = torch.randn(2, 3, 224, 224)
-    features = ours(images)
+    features = ours.encode_image(ours.embed_image(images))
     visual.output_tokens = True
     pooled, tokens = visual(images)
     theirs = visual.forward_intermediates(images, indices=[3, 7], normalize_intermediates=False, output_fmt='NCHW')
@@ -79,7 +79,7 @@ def test_levels_of_choice(tiny_architecture):
         tower.visual.transformer.resblocks[index].register_forward_hook(
             lambda module, inputs, output: blocks.append(output)
         )
-    levels = tower(torch.randn(1, 3, 32, 32)).levels
+    levels = tower(torch.randn(1, 3, 32, 32))
     assert len(blocks) == 2
     for level, block in zip(levels, blocks):
         assert torch.equal(level.flatten(2).transpose(1, 2), block[:, 1:])
@@ -93,13 +93,22 @@ def test_an_image_that_is_not_square(tiny_architecture):
     tower = OpenCLIPVisionTransformer(tiny_architecture, image_size=(16, 40)).eval()
     tower.load_state_dict(tower.select_weights(clip.state_dict()), strict=True)
     images = torch.randn(2, 3, 16, 40)
-    features = tower(images)
+    features = tower.encode_image(tower.embed_image(images))
     assert [tuple(level.shape) for level in features.levels] == [(2, 16, 2, 5), (2, 16, 2, 5), (2, 8, 2, 5)]
     assert features.patches.shape == (2, 10, 8)
     torch.testing.assert_close(features.pooled, clip.visual(images), rtol=1e-5, atol=1e-5)
     shallow = clip.visual.forward_intermediates(images, indices=[1, 3])['image_intermediates']
     for level, expected in zip(features.levels, shallow):
         torch.testing.assert_close(level, expected, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_call_gives_maps_as_openmmlabs_backbones_do(tiny_architecture):
+    tower, images = OpenCLIPVisionTransformer(tiny_architecture, image_size=(16, 40)).eval(), torch.randn(2, 3, 16, 40)
+    maps, levels = tower(images), tower.encode_image(tower.embed_image(images)).levels
+    assert isinstance(maps, tuple) and len(maps) == 3
+    assert [level.shape[1] for level in maps] == list(tower.out_channels) == [16, 16, 8]
+    assert all(torch.equal(one, other) for one, other in zip(maps, levels))
 
 
 @pytest.mark.parametrize('size', [(48, 48), (16, 40), (32, 24)])
@@ -118,7 +127,9 @@ def test_positions_are_resized_at_load_as_open_clip_does(tiny_architecture, size
     larger.load_state_dict(stored, strict=True)
     torch.testing.assert_close(tower.visual.positional_embedding, larger.visual.positional_embedding, rtol=0, atol=1e-6)
     images = torch.randn(1, 3, *size)
-    torch.testing.assert_close(tower(images).pooled, larger.visual(images), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        tower.encode_image(tower.embed_image(images)).pooled, larger.visual(images), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_vit_bs_positions_at_480_equal_open_clips(vit_b):
@@ -185,7 +196,7 @@ def test_activation_checkpointing_gives_the_same_gradients(tiny_architecture):
     assert [tower.visual.transformer.grad_checkpointing for tower in towers] == [False, True]
     images = torch.randn(2, 3, 32, 32)
     for tower in towers:
-        features = tower.train()(images)
+        features = tower.train().encode_image(tower.embed_image(images))
         sum(feature.square().sum() for feature in (*features.levels, features.patches, features.pooled)).backward()
     expected = dict(towers[0].named_parameters())
     assert len(expected) > 60

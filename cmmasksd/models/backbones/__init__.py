@@ -1,5 +1,7 @@
 """Image encoders."""
 
+from cmmasksd.models.backbones.adapter import ImageBackboneAdapter
 from cmmasksd.models.backbones.open_clip_vit import OpenCLIPVisionTransformer
+from cmmasksd.models.backbones.timm_backbone import TimmBackbone
 
-__all__ = ['OpenCLIPVisionTransformer']
+__all__ = ['ImageBackboneAdapter', 'OpenCLIPVisionTransformer', 'TimmBackbone']

@@ -11,7 +11,7 @@ from torch import Tensor
 from cmmasksd.models.layers import use_fused_attention
 from cmmasksd.models.open_clip_tower import Architecture, OpenCLIPTower
 from cmmasksd.registry import MODELS
-from cmmasksd.structures import VisualFeatures
+from cmmasksd.structures import TextFeatures, VisualFeatures
 
 
 @MODELS.register_module()
@@ -83,8 +83,10 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
             )
         return self.visual.conv1(images).flatten(2).transpose(1, 2)
 
-    def encode_image(self, patch_embeddings: Tensor) -> VisualFeatures:
-        """Encodes patch embeddings (B, N, D), masked or not."""
+    def encode_image(
+        self, patch_embeddings: Tensor, text: TextFeatures | None = None, image_index: Tensor | None = None
+    ) -> VisualFeatures:
+        """Encodes patch embeddings (B, N, D), masked or not; the text is not looked at."""
         visual = self.visual
         class_token = visual.class_embedding.expand(len(patch_embeddings), 1, -1)
         x = torch.cat([class_token.to(patch_embeddings.dtype), patch_embeddings], dim=1)  # (B, 1 + N, D)
@@ -94,9 +96,13 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
         level3, level4, level5 = (self._to_map(level[:, 1:]) for level in (*shallow, joint))
         return VisualFeatures(levels=(level3, level4, level5), patches=joint[:, 1:], pooled=joint[:, 0])
 
-    def forward(self, images: Tensor) -> VisualFeatures:
-        """``encode_image(embed_image(images))``."""
-        return self.encode_image(self.embed_image(images))
+    def spread_mask(self, masked: Tensor) -> Tensor:
+        """Patches and patch embeddings are one and the same: (E, N) bool -> itself."""
+        return masked
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """OpenMMLab's contract: the three levels (B, C_l, h, w) of normalised images (B, 3, H, W), shallow to deep."""
+        return self.encode_image(self.embed_image(images)).levels
 
     def select_weights(self, clip: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in clip.items() if name.startswith('visual.')}

@@ -1,5 +1,6 @@
 """Decode heads: from fused features and words to logits."""
 
+from cmmasksd.models.decode_heads.adapter import DecodeHeadAdapter
 from cmmasksd.models.decode_heads.vision_language_head import VisionLanguageDecodeHead
 
-__all__ = ['VisionLanguageDecodeHead']
+__all__ = ['DecodeHeadAdapter', 'VisionLanguageDecodeHead']

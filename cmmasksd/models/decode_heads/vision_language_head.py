@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cmmasksd.models.convolutions import UpsampleConvBNReLU
 from cmmasksd.models.layers import MultiheadAttention
+from cmmasksd.models.losses import LossConfig, MaskLoss
 from cmmasksd.registry import MODELS
 
 
@@ -27,6 +28,7 @@ class VisionLanguageDecodeHead(BaseModule):
         num_heads: heads of each attention.
         feedforward_channels: width of the feed-forward network.
         dropout: in attention, feed-forward and residual paths.
+        loss_decode: the loss or losses of the main branch; see :class:`~cmmasksd.models.losses.MaskLoss`.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class VisionLanguageDecodeHead(BaseModule):
         num_heads: int = 8,
         feedforward_channels: int = 2048,
         dropout: float = 0.1,
+        loss_decode: LossConfig = None,
     ) -> None:
         super().__init__()
+        self.loss_decode = MaskLoss(loss_decode)
         self.layers = nn.ModuleList(
             DecoderLayer(channels, word_channels, num_heads, feedforward_channels, dropout) for _ in range(num_layers)
         )

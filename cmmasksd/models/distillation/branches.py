@@ -7,11 +7,12 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from cmmasksd.models.building import build_part
 from cmmasksd.models.distillation.correlation import Rounding, check_choice, choose_masked, correlate, mask_tokens
+from cmmasksd.models.losses import LossConfig, MaskLoss
 from cmmasksd.registry import MODELS
 from cmmasksd.structures import BranchFeatures, MainBranch, gather_images
 
@@ -35,6 +36,8 @@ class MaskedSelfDistillation(BaseModule):
         rounding: see :func:`~cmmasksd.models.distillation.correlation.choose_masked`.
         neck: config of the own neck; the segmentor hands in its own neck's config.
         decode_head: config of the own decode head; likewise.
+        loss_decode: the loss or losses between the student and the main branch's probabilities; see
+            :class:`~cmmasksd.models.losses.MaskLoss`.
 
     Attributes:
         neck: the branch's own neck, or None where it is shared.
@@ -57,6 +60,7 @@ class MaskedSelfDistillation(BaseModule):
         rounding: Rounding = 'nearest',
         neck: dict[str, Any] | None = None,
         decode_head: dict[str, Any] | None = None,
+        loss_decode: LossConfig = None,
     ) -> None:
         super().__init__()
         if not shared and (neck is None or decode_head is None):
@@ -71,18 +75,19 @@ class MaskedSelfDistillation(BaseModule):
         self.shared = shared
         self.detach_teacher = detach_teacher
         self.rounding = rounding
-        self.neck = None if shared else MODELS.build(neck)
-        self.decode_head = None if shared else MODELS.build(decode_head)
+        self.loss_decode = MaskLoss(loss_decode)
+        self.neck = None if shared or neck is None else build_part(neck)
+        self.decode_head = None if shared or decode_head is None else build_part(decode_head)
 
     def student(self, segmentor: nn.Module, main: MainBranch) -> BranchFeatures:
         """Masks and encodes by the segmentor's verbs: the features that the segmentor then fuses and decodes."""
         raise NotImplementedError
 
-    def loss(self, logits: Tensor, main_logits: Tensor) -> Tensor:
-        """lambda * BCE(logits, sigmoid(M_seg)) (Eq. 9), both (E, 1, 4h, 4w): a scalar."""
+    def loss(self, logits: Tensor, main_logits: Tensor, name: str = 'loss') -> dict[str, Tensor]:
+        """lambda * BCE(logits, sigmoid(M_seg)) (Eq. 9), or the losses asked for: (E, 1, 4h, 4w), twice -> scalars."""
         teacher = main_logits.sigmoid()
         teacher = teacher.detach() if self.detach_teacher else teacher
-        return self.loss_weight * F.binary_cross_entropy_with_logits(logits, teacher)
+        return {key: self.loss_weight * loss for key, loss in self.loss_decode(logits, teacher, name).items()}
 
     def choose(self, scores: Tensor, valid: Tensor | None = None) -> Tensor:
         """Draws the masked positions (E, M) from correlations (E, M)."""
@@ -104,9 +109,9 @@ class LMVSD(MaskedSelfDistillation):
 
     def student(self, segmentor: nn.Module, main: MainBranch) -> BranchFeatures:
         patches = gather_images(main.visual.patches, main.image_index)  # (E, N, C)
-        masked = self.choose(correlate(main.text.sentence, patches))
-        embeddings = gather_images(main.patch_embeddings, main.image_index)  # (E, N, D)
-        visual = segmentor.encode_image(mask_tokens(embeddings, masked, self.mask_token))
+        masked = segmentor.spread_mask(self.choose(correlate(main.text.sentence, patches)))  # (E, M)
+        embeddings = gather_images(main.patch_embeddings, main.embedding_index)  # (E, M, D)
+        visual = segmentor.encode_image(mask_tokens(embeddings, masked, self.mask_token), main.text)
         return BranchFeatures(segmentor.project(visual, neck=self.neck), main.text, image_index=None)
 
 
@@ -115,8 +120,9 @@ class VMLSD(MaskedSelfDistillation):
     """Visual-guided masked language self-distillation (Eq. 6 to 8): masks the word tokens that the image points at.
 
     The image is untouched, so a shared neck's projections of the main branch serve as they are; an own neck projects
-    the main branch's levels. As printed, Eq. 8 has no image grid to predict a mask on; it is read as Neck(V_local,
-    w'_global) and Decoder(F, W'_local).
+    the main branch's levels. Where the image's features depend on the sentence, they are made anew from the student's.
+    As printed, Eq. 8 has no image grid to predict a mask on; it is read as Neck(V_local, w'_global) and Decoder(F,
+    W'_local).
 
     Args:
         top_k, mask_ratio, loss_weight: see the base class, as are the other arguments.
@@ -148,5 +154,10 @@ class VMLSD(MaskedSelfDistillation):
         valid = main.text.word_tokens if self.maskable == 'words' else None
         masked = self.choose(correlate(pooled, main.text.tokens), valid)
         text = segmentor.encode_text(mask_tokens(main.word_embeddings, masked, self.mask_token), main.input_ids)
-        projected = main.projected if self.shared else segmentor.project(main.visual, neck=self.neck)
-        return BranchFeatures(projected, text, main.image_index)
+        if segmentor.image_needs_text:
+            visual = segmentor.encode_image(main.patch_embeddings, text, main.embedding_index)
+        elif self.shared:
+            return BranchFeatures(main.projected, text, main.image_index)
+        else:
+            visual = main.visual
+        return BranchFeatures(segmentor.project(visual, neck=self.neck), text, main.image_index)

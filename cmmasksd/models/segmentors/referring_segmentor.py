@@ -7,13 +7,13 @@ from contextlib import nullcontext
 from typing import Any, Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from cmmasksd.models.layers import frozen_statistics, joint_statistics
+from cmmasksd.models.building import build_part
+from cmmasksd.models.layers import foreign_norms, frozen_statistics, joint_statistics
 from cmmasksd.models.mask_alignment import MaskAlignment, check_alignment, logits_to_masks, masks_to_logits
 from cmmasksd.registry import MODELS
 from cmmasksd.structures import BranchFeatures, MainBranch, TextFeatures, VisualFeatures, join_branches
@@ -27,18 +27,20 @@ class ReferringSegmentor(BaseModel):
     """Segments what each expression refers to (Fig. 2); an image is encoded once for all of its expressions.
 
     Args:
-        backbone: image encoder with ``embed_image``, ``encode_image``, ``embed_dims``.
+        backbone: image encoder with ``embed_image``, ``encode_image``, ``spread_mask`` and ``embed_dims``; with
+            ``needs_text = True`` its features depend on the sentence, and are made for each expression.
         text_encoder: text encoder with ``embed_text``, ``encode_text``, ``embed_dims``.
         neck: with ``project`` (image alone) and ``fuse`` (per expression).
-        decode_head: from fused features, words, padding and sentence to logits.
+        decode_head: from fused features, words, padding and sentence to logits, with ``loss_decode``.
         distillation: training-only branches, such as ``[dict(type='LMVSD'), dict(type='VMLSD')]``; their losses are
             named after them.
         data_preprocessor: config; :class:`~cmmasksd.models.ReferringDataPreprocessor` by default.
         threshold: a pixel whose probability is above it belongs to the object (Sec. 4.2).
         mask_alignment: where a logit stands in the input; see :mod:`cmmasksd.models.mask_alignment`.
         expressions_per_chunk: expressions that are fused and decoded together in prediction; bounds memory.
-        joint_branches: in training, run neck and decode head once over the main branch and all that share them; False:
-            once for each, with the same result but for rounding and the draws of dropout.
+        joint_branches: in training, run neck and decode head once over the main branch and all that share them; False,
+            and where they hold batch norms of other projects: once for each, with the same result but for rounding and
+            the draws of dropout.
         precision: what prediction computes in: ``float32``, or ``bfloat16`` by autocast, on any device. It stands here
             and not around the loop, for mmengine's loops switch an autocast from outside off. Training follows the
             optimiser's wrapper.
@@ -70,32 +72,44 @@ class ReferringSegmentor(BaseModel):
         if precision not in get_args(Precision):
             raise ValueError(f"precision is 'float32' or 'bfloat16', got {precision!r}.")
         check_alignment(mask_alignment)
-        self.backbone = MODELS.build(backbone)
-        self.text_encoder = MODELS.build(text_encoder)
-        self.neck = MODELS.build(neck)
-        self.decode_head = MODELS.build(decode_head)
+        self.backbone = build_part(backbone)
+        self.text_encoder = build_part(text_encoder)
+        self.neck = build_part(neck)
+        self.decode_head = build_part(decode_head)
         self.distillation = nn.ModuleDict()
         towers = dict(image=self.backbone.embed_dims, text=self.text_encoder.embed_dims)
         for branch in distillation:
             name = branch['type'].rsplit('.')[-1].lower()
             if name in self.distillation:
                 raise ValueError(f"The distillation list names '{branch['type']}' twice.")
-            self.distillation[name] = MODELS.build(
-                branch, default_args=dict(embed_dims=towers, neck=neck, decode_head=decode_head)
-            )
+            self.distillation[name] = build_part(branch, embed_dims=towers, neck=neck, decode_head=decode_head)
         self.threshold = threshold
         self.mask_alignment = mask_alignment
         self.precision = precision
         self.expressions_per_chunk = expressions_per_chunk
-        self.joint_branches = joint_branches
+        self.joint_branches = joint_branches and not foreign_norms(self.neck, self.decode_head)
+
+    @property
+    def image_needs_text(self) -> bool:
+        """Whether the image's features depend on the sentence: then there are E of them and not B."""
+        return getattr(self.backbone, 'needs_text', False)
 
     def embed_image(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) -> patch embeddings (B, N, D)."""
+        """Normalised images (B, 3, H, W) -> patch embeddings (B, M, D)."""
         return self.backbone.embed_image(images)
 
-    def encode_image(self, patch_embeddings: Tensor) -> VisualFeatures:
-        """Patch embeddings (B, N, D), masked or not -> visual features."""
-        return self.backbone.encode_image(patch_embeddings)
+    def encode_image(
+        self, patch_embeddings: Tensor, text: TextFeatures | None = None, image_index: Tensor | None = None
+    ) -> VisualFeatures:
+        """Patch embeddings (B, M, D), masked or not -> features of B images.
+
+        A backbone that needs the text gives them for E expressions, of which ``image_index`` (E,) says the image.
+        """
+        return self.backbone.encode_image(patch_embeddings, text, image_index)
+
+    def spread_mask(self, masked: Tensor) -> Tensor:
+        """A mask on the patches of the features (E, N) -> on the patch embeddings (E, M); often the same."""
+        return self.backbone.spread_mask(masked)
 
     def embed_text(self, input_ids: Tensor) -> Tensor:
         """Token ids (E, L) -> word embeddings (E, L, D_t)."""
@@ -153,8 +167,18 @@ class ReferringSegmentor(BaseModel):
     def encode(self, inputs: Tensor, input_ids: Tensor, image_index: Tensor | None = None) -> MainBranch:
         """The main branch up to the neck (Eq. 1), with what the distillation branches start from."""
         patch_embeddings, word_embeddings = self.embed_image(inputs), self.embed_text(input_ids)
-        visual, text = self.encode_image(patch_embeddings), self.encode_text(word_embeddings, input_ids)
-        return MainBranch(self.project(visual), text, image_index, patch_embeddings, word_embeddings, input_ids, visual)
+        text = self.encode_text(word_embeddings, input_ids)
+        visual = self.encode_image(patch_embeddings, text, image_index)
+        return MainBranch(
+            projected=self.project(visual),
+            text=text,
+            image_index=None if self.image_needs_text else image_index,
+            patch_embeddings=patch_embeddings,
+            embedding_index=image_index,
+            word_embeddings=word_embeddings,
+            input_ids=input_ids,
+            visual=visual,
+        )
 
     def segment(
         self, branch: BranchFeatures, neck: nn.Module | None = None, decode_head: nn.Module | None = None
@@ -199,9 +223,9 @@ class ReferringSegmentor(BaseModel):
             students = {name: branch.student(self, main) for name, branch in self.distillation.items()}
         main_logits, logits = self.segment_students(main, students)
         target = masks_to_logits(masks, main_logits.shape[2:], self.mask_alignment)
-        losses = {'loss_seg': F.binary_cross_entropy_with_logits(main_logits, target)}
+        losses = self.decode_head.loss_decode(main_logits, target, 'loss_seg')
         for name, branch in self.distillation.items():
-            losses[f'loss_{name}'] = branch.loss(logits[name], main_logits)
+            losses |= branch.loss(logits[name], main_logits, f'loss_{name}')
         return losses
 
     def predict(
@@ -225,14 +249,22 @@ class ReferringSegmentor(BaseModel):
         return data_samples
 
     def _logits_by_chunk(self, inputs: Tensor, input_ids: Tensor, image_index: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Encodes once, then fuses and decodes chunk by chunk: the first expression's place, logits (e, 1, 4h, 4w)."""
+        """Encodes once, then fuses and decodes chunk by chunk: the first expression's place, logits (e, 1, 4h, 4w).
+
+        Images whose features depend on the sentence are encoded in the chunks.
+        """
         autocast = torch.autocast(inputs.device.type, torch.bfloat16) if self.precision == 'bfloat16' else nullcontext()
         with autocast:
             text = self.encode_text(self.embed_text(input_ids), input_ids)
-            projected = self.project(self.encode_image(self.embed_image(inputs)))
+            embeddings = self.embed_image(inputs)
+            projected = None if self.image_needs_text else self.project(self.encode_image(embeddings))
         for start in range(0, len(input_ids), self.expressions_per_chunk):
             chunk = slice(start, start + self.expressions_per_chunk)
-            words = text[chunk]
+            words, index = text[chunk], image_index[chunk]
             with autocast:
-                logits = self.decode(self.fuse(projected, words.sentence, image_index[chunk]), words)
+                if projected is None:
+                    own = self.project(self.encode_image(embeddings, words, index))
+                    logits = self.decode(self.fuse(own, words.sentence, None), words)
+                else:
+                    logits = self.decode(self.fuse(projected, words.sentence, index), words)
             yield start, logits

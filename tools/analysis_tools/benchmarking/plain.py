@@ -48,7 +48,7 @@ def plain_loss(model: nn.Module, inputs: Tensor, input_ids: Tensor, masks: Tenso
     main = model.encode(inputs, input_ids)
     main_logits = model.segment(main)
     target = masks_to_logits(masks, main_logits.shape[2:], model.mask_alignment)
-    losses = {'loss_seg': F.binary_cross_entropy_with_logits(main_logits, target)}
+    losses = model.decode_head.loss_decode(main_logits, target, 'loss_seg')
     with frozen_statistics(model):
         for name, branch in model.distillation.items():
             patches, words = model.embed_image(inputs), model.embed_text(input_ids)
@@ -63,5 +63,5 @@ def plain_loss(model: nn.Module, inputs: Tensor, input_ids: Tensor, masks: Tenso
             visual, text = model.encode_image(patches), model.encode_text(words, input_ids)
             fused = model.fuse(model.project(visual, neck=branch.neck), text.sentence, None, neck=branch.neck)
             logits = model.decode(fused, text, decode_head=branch.decode_head)
-            losses[f'loss_{name}'] = branch.loss(logits, main_logits)
+            losses |= branch.loss(logits, main_logits, f'loss_{name}')
     return losses
