@@ -20,8 +20,8 @@ SENTENCE_FIELDS = ('sent', 'raw')
 
 
 class DrawState:
-    """(seed, epoch) in shared memory: a value set in the main process is seen by workers that run already, forked or
-    spawned.
+    """What items draw from. (seed, epoch) is in shared memory: a value set in the main process is seen by workers that
+    run already, forked or spawned. ``item``, the whole key of the next item, is of this process alone.
 
     Worker processes that persist keep their own copy of the data set, so a plain attribute would stay at the epoch of
     their start.
@@ -29,6 +29,7 @@ class DrawState:
 
     def __init__(self, seed: int = 0, epoch: int = 0) -> None:
         self._shared = torch.zeros(2, dtype=torch.int64).share_memory_()
+        self.item: tuple[int, int, int] | None = None
         self.set(seed, epoch)
 
     def set(self, seed: int, epoch: int) -> None:
@@ -38,9 +39,10 @@ class DrawState:
         self._shared.copy_(torch.tensor([seed, epoch]))
 
     def generator(self, index: int) -> np.random.Generator:
-        """The generator of one item: a function of (seed, epoch, index) and of nothing else."""
-        seed, epoch = self._shared.tolist()
-        return np.random.default_rng((seed, epoch, index))
+        """The generator of one item: a function of (seed, epoch, index) and of nothing else; of ``item`` instead,
+        where it is set.
+        """
+        return np.random.default_rng(self.item or (*self._shared.tolist(), index))
 
     def __deepcopy__(self, memo: dict) -> DrawState:
         """A copied data set (``get_subset``) gets a pair of its own, in shared memory again: torch's deep copy would
@@ -60,7 +62,7 @@ class RefCOCODataset(BaseDataset):
              refs=[dict(ref_id, ann_id, segmentation, sentences=[str, ...], sent_ids=[int, ...]), ...],
              sample_idx: int, rng: np.random.Generator)
 
-    ``rng`` depends on (seed, epoch, sample_idx) alone; transforms that draw must draw from it, so that the number of
+    ``rng`` depends on (seed, epoch, index) alone; transforms that draw must draw from it, so that the number of
     workers changes nothing. Nothing is ever replaced by another sample: a record that cannot be loaded raises.
 
     Args:
@@ -121,6 +123,13 @@ class RefCOCODataset(BaseDataset):
         already.
         """
         self._draws.set(seed, epoch)
+
+    def draw_as(self, key: tuple[int, int, int] | None) -> None:
+        """Makes the items that are asked for next, in this process, draw by (seed, epoch, index) as given, not by their
+        own; None ends that. ``EpochSeedHook`` does so in training, where the index is that of the outermost data set:
+        ``RepeatDataset`` then draws anew at each repetition.
+        """
+        self._draws.item = key
 
     def load_data_list(self) -> list[dict]:
         """Reads the split; one record per ref, or per image in test mode."""

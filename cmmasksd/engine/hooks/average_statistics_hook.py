@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmengine.dist import all_reduce, get_world_size
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -13,13 +15,22 @@ from cmmasksd.registry import HOOKS
 
 @HOOKS.register_module()
 class AverageStatisticsHook(Hook):
-    """Gives every process the mean of all processes' running statistics, after each training epoch and before each
-    validation.
+    """Gives every process the mean of all processes' running statistics, after each training epoch, before each
+    validation and before a checkpoint is written within an epoch.
 
     On CPUs the batch norms of several processes see different pictures. mmengine's ``SyncBuffersHook`` adds in float32,
     where from six processes on the mean of equal numbers is not always that number, so that a resumed run, which
     averages once more, would drift by a bit; in float64 it is.
     """
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+    ) -> None:
+        """Before the checkpoint of this iteration is written, at a lower priority: it holds one process's statistics,
+        with which a resumed run gives all of them the same.
+        """
+        if any(isinstance(hook, CheckpointHook) and _saves_now(hook, runner) for hook in runner.hooks):
+            self._average(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Before the checkpoint of this epoch is written, which happens at a lower priority."""
@@ -39,3 +50,11 @@ class AverageStatisticsHook(Hook):
         all_reduce(means, op='mean')
         for buffer, mean in zip(buffers, means.split([buffer.numel() for buffer in buffers])):
             buffer.copy_(mean.view_as(buffer))
+
+
+def _saves_now(hook: CheckpointHook, runner: Runner) -> bool:
+    """Whether the hook counts iterations and this is one of those after which it saves."""
+    return not hook.by_epoch and (
+        hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
+        or (hook.save_last and hook.is_last_train_iter(runner))
+    )

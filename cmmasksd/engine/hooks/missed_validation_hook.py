@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from cmmasksd.engine.progress import iterations_into_epoch
 from cmmasksd.registry import HOOKS
 
 VALIDATED = 'last_validated'  # in the message hub, which checkpoints hold
@@ -32,9 +33,12 @@ class MissedValidationHook(Hook):
     @staticmethod
     def _is_due(runner: Runner) -> bool:
         loop = runner.train_loop
-        done, all_of_them = (
-            (loop.iter, loop.max_iters) if isinstance(loop, IterBasedTrainLoop) else (loop.epoch, loop.max_epochs)
-        )
+        if isinstance(loop, IterBasedTrainLoop):
+            done, all_of_them = loop.iter, loop.max_iters
+        elif iterations_into_epoch(runner):  # written within an epoch, when the validation before it was through
+            return False
+        else:
+            done, all_of_them = loop.epoch, loop.max_epochs
         if runner.message_hub.runtime_info.get(VALIDATED) == loop.iter or done < max(loop.val_begin, 1):
             return False
         return done % loop.val_interval == 0 or done == all_of_them

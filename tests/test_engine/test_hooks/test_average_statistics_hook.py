@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.distributed as dist
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import get_priority
 from torch import nn
 
 from cmmasksd.engine import AverageStatisticsHook
@@ -48,3 +50,24 @@ def test_one_process_is_left_alone() -> None:
     model = make_model(0)
     AverageStatisticsHook().before_val_epoch(SimpleNamespace(model=model))
     assert torch.equal(model[1].running_mean, make_model(0)[1].running_mean)
+
+
+@pytest.mark.parametrize(
+    ('hook', 'averaged_at'),
+    [
+        (dict(by_epoch=False, interval=2), [1, 3, 4]),
+        (dict(by_epoch=False, interval=2, save_last=False), [1, 3]),
+        (dict(by_epoch=True, interval=1), []),
+    ],
+    ids=['by iteration', 'without the last', 'by epoch'],
+)
+def test_before_a_checkpoint_of_an_iteration(
+    hook: dict, averaged_at: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    averaged: list[int] = []
+    monkeypatch.setattr(AverageStatisticsHook, '_average', staticmethod(lambda runner: averaged.append(runner.iter)))
+    for iteration in range(5):
+        runner = SimpleNamespace(hooks=[CheckpointHook(**hook)], iter=iteration, max_iters=5)
+        AverageStatisticsHook().after_train_iter(runner, batch_idx=iteration)
+    assert averaged == averaged_at
+    assert get_priority(AverageStatisticsHook.priority) < get_priority(CheckpointHook.priority)

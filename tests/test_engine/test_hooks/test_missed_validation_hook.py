@@ -11,13 +11,25 @@ from mmengine.runner import IterBasedTrainLoop
 from cmmasksd.engine import MissedValidationHook
 
 
-def resume(loop: Any, resumed: bool = True, validated: int | None = None, has_validation: bool = True) -> int:
-    """Resumes at the loop's place; gives how often the validation ran."""
+def resume(
+    loop: Any,
+    resumed: bool = True,
+    validated: int | None = None,
+    has_validation: bool = True,
+    started: tuple[int, int] = (0, 0),
+) -> int:
+    """Resumes at the loop's place, in a run whose last epoch started as given; gives how often the validation ran."""
     runs: list[None] = []
     val_loop = SimpleNamespace(run=lambda: runs.append(None)) if has_validation else None
-    hub = SimpleNamespace(runtime_info={} if validated is None else dict(last_validated=validated))
+    info = {} if validated is None else dict(last_validated=validated)
     runner = SimpleNamespace(
-        _resume=resumed, val_loop=val_loop, train_loop=loop, message_hub=hub, logger=SimpleNamespace(info=str)
+        _resume=resumed,
+        val_loop=val_loop,
+        train_loop=loop,
+        epoch=loop.epoch,
+        iter=loop.iter,
+        message_hub=SimpleNamespace(runtime_info={**info, 'epoch_start': started}),
+        logger=SimpleNamespace(info=str),
     )
     MissedValidationHook().before_train(runner)
     return len(runs)
@@ -65,3 +77,10 @@ def test_not_twice_nor_in_a_fresh_run_nor_without_validation() -> None:
     assert resume(epochs(2), validated=20) == 0
     assert resume(epochs(2), resumed=False) == 0
     assert resume(epochs(2), has_validation=False) == 0
+
+
+def test_a_checkpoint_from_within_an_epoch_is_not_validated() -> None:
+    loop = epochs(2)
+    assert resume(loop, started=(1, 10)) == 1
+    loop.iter = 23
+    assert resume(loop, validated=20, started=(2, 20)) == 0
