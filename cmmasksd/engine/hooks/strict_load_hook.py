@@ -8,17 +8,32 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 
-from cmmasksd.checkpoints import check_weights
+from cmmasksd.checkpoints import load_into, load_weights
+from cmmasksd.engine.checkpoints.fitting import check_part, check_resumable
 from cmmasksd.registry import HOOKS
 
 
 @HOOKS.register_module()
 class StrictLoadHook(Hook):
-    """Refuses to evaluate or resume with the checkpoint of another model; a training run's ``load_from`` may load a
-    part.
+    """Refuses the checkpoint of another model, of which mmengine would load what fits and leave the rest random.
+
+    To evaluate, a checkpoint must hold all of the model but its distillation branches; to resume, these and the state
+    of the run too. A training's ``load_from`` may hold a part, but no weight of another shape.
+
+    Raises:
+        CheckpointError: it does not; the message names the file and the first weight.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        if not isinstance(runner._train_loop, BaseLoop) or runner._resume:
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-            check_weights(model, checkpoint.get('state_dict', checkpoint), 'The checkpoint')
+        """Loads the weights, too, as mmengine will once more: where that fails it would only print the error."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        source = str(runner._load_from or 'The checkpoint')
+        is_training = isinstance(runner._train_loop, BaseLoop)
+        if is_training and not runner._resume:
+            state = checkpoint.get('state_dict', checkpoint)
+            check_part(model, state, source)
+            load_into(model, state, source)
+            return
+        if is_training:
+            check_resumable(model, checkpoint, bool(runner.param_schedulers), source)
+        load_weights(model, checkpoint, source)
