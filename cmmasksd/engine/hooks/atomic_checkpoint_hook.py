@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.fileio import LocalBackend
+from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from cmmasksd.engine.checkpoints.atomic_files import BACKEND, PART, AtomicLocalBackend
 from cmmasksd.engine.checkpoints.disk_space import check_free_space
+from cmmasksd.engine.checkpoints.own_folder import LAST, checkpoint_folder, file_name, find_last
 from cmmasksd.registry import HOOKS
 
 
@@ -21,27 +22,66 @@ class AtomicCheckpointHook(CheckpointHook):
     successor is there.
 
     Killed at any moment, a run leaves a ``last_checkpoint`` that names a complete file, and a complete best checkpoint
-    once there was one. Before the first step the free space is compared with what the run will write. Folders of remote
-    storage are left to mmengine.
+    once there was one. Before the first step the free space is compared with what the run will write. Checkpoints and
+    ``last_checkpoint`` name files without folders: a copied or moved run goes on from its own files, and touches no
+    others. Folders of remote storage are left to mmengine.
 
     Raises:
+        CheckpointError: a run is resumed whose ``last_checkpoint`` names a file that its folder has not.
         NotEnoughSpaceError: before the first step, where not even one checkpoint fits.
         FileWriteError: a checkpoint could not be written; those before it are intact.
     """
 
     file_backend: Any  # mmengine sets it in before_train
+    best_ckpt_path: str | None
+
+    def before_run(self, runner: Runner) -> None:
+        """Tells a resumed run its last checkpoint; mmengine would take what ``last_checkpoint`` holds for a path."""
+        backend = get_file_backend(self.out_dir or runner.work_dir, backend_args=self.backend_args)
+        if runner._resume and runner._load_from is None and isinstance(backend, LocalBackend):
+            last = find_last(runner.work_dir, checkpoint_folder(runner.work_dir, self.out_dir))
+            runner._load_from = None if last is None else str(last)
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         if not isinstance(self.file_backend, LocalBackend):
             return
         self.file_backend, self.backend_args = AtomicLocalBackend(), dict(backend=BACKEND)
-        # of a resumed run: a new best is then noted in that file, as ever
-        self.last_ckpt = runner.message_hub.runtime_info.get('last_ckpt')
+        self._own_what_was_resumed(runner)
         if is_main_process():
             for part in Path(self.out_dir).glob(f'*.pth{PART}'):  # what a killed run was writing
                 part.unlink()
             check_free_space(self, runner)
+
+    def _own_what_was_resumed(self, runner: Runner) -> None:
+        """The files of a resumed run are those of their names in this run's folder."""
+        # where there was a last one, mmengine notes a new best in it
+        self.last_ckpt = self._own(runner.message_hub.runtime_info.get('last_ckpt'))
+        if hasattr(self, 'best_ckpt_path'):  # where one score is followed; several have a dict
+            self.best_ckpt_path = self._own_best(self.best_ckpt_path, runner)
+        for key, path in getattr(self, 'best_ckpt_path_dict', {}).items():
+            self.best_ckpt_path_dict[key] = self._own_best(path, runner)
+
+    def _own(self, path: str | None) -> str | None:
+        return None if path is None else str(Path(self.out_dir, file_name(path)))
+
+    def _own_best(self, path: str | None, runner: Runner) -> str | None:
+        own = self._own(path)
+        if own is None or Path(own).is_file():
+            return own
+        runner.logger.warning(
+            f'The best checkpoint so far, {Path(own).name}, does not lie in {self.out_dir}: it stays where it is, and '
+            'only a better one will be saved here.'
+        )
+        return None
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Leaves the folders out of what the message hub says of checkpoints."""
+        if isinstance(getattr(self, 'file_backend', None), AtomicLocalBackend):
+            info = checkpoint['message_hub']['runtime_info']
+            for key, value in info.items():
+                if (key == 'last_ckpt' or key.startswith('best_ckpt')) and isinstance(value, str):
+                    info[key] = file_name(value)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         if not isinstance(self.file_backend, AtomicLocalBackend):
@@ -56,7 +96,7 @@ class AtomicCheckpointHook(CheckpointHook):
         )
         runner.save_checkpoint(self.out_dir, name, meta=meta, backend_args=self.backend_args, **contents, **self.args)
         if is_main_process():
-            self.file_backend.put_text(self.last_ckpt, Path(runner.work_dir, 'last_checkpoint'))
+            self.file_backend.put_text(name, Path(runner.work_dir, LAST))
             for old in outdated:
                 Path(self.out_dir, self.filename_tmpl.format(old)).unlink(missing_ok=True)
 
@@ -85,6 +125,11 @@ class AtomicCheckpointHook(CheckpointHook):
         for path in later.outdated:
             if path not in best:
                 backend.remove(path)
+
+    def _publish_model(self, runner: Runner, ckpt_path: str | None) -> None:
+        """As mmengine does, where there is something to publish."""
+        if ckpt_path is not None and self.file_backend.exists(ckpt_path):
+            super()._publish_model(runner, ckpt_path)
 
 
 class _RemovingLater(AtomicLocalBackend):

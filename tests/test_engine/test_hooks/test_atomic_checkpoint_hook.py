@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from mmengine.fileio import get_file_backend
 from mmengine.logging import MessageHub
-from mmengine.runner import find_latest_checkpoint
 from torch import nn, optim
 
 from cmmasksd.engine import AtomicCheckpointHook
 from cmmasksd.engine.checkpoints.atomic_files import AtomicLocalBackend, FileWriteError
+from cmmasksd.engine.checkpoints.own_folder import find_last
 
 
 class Killed(BaseException):
@@ -65,7 +65,7 @@ def test_keeps_the_last_ones_and_the_best_and_points_to_the_newest(tmp_path: Pat
     for score in (3.0, 5.0, 4.0):
         run_epoch(hook, runner, score)
     assert names(tmp_path) == ['best_mIoU_epoch_2.pth', 'epoch_2.pth', 'epoch_3.pth', 'last_checkpoint']
-    assert find_latest_checkpoint(str(tmp_path)) == str(tmp_path / 'epoch_3.pth')
+    assert find_last(tmp_path, tmp_path) == tmp_path / 'epoch_3.pth'
 
 
 @pytest.fixture
@@ -120,9 +120,9 @@ def test_killed_at_any_step_of_writing_the_last_and_the_best_are_whole(tmp_path:
     for fatal in range(1, count + 1):
         folder = tmp_path / str(fatal)
         assert killed_at(fatal, folder, steps) == fatal
-        last, best = find_latest_checkpoint(str(folder)), list(folder.glob('best_mIoU_epoch_*.pth'))
-        assert Path(last).name in ('epoch_2.pth', 'epoch_3.pth')
-        assert best and all(file.read_bytes() == b'whole' for file in (Path(last), *best)), fatal
+        last, best = find_last(folder, folder), list(folder.glob('best_mIoU_epoch_*.pth'))
+        assert last is not None and last.name in ('epoch_2.pth', 'epoch_3.pth')
+        assert best and all(file.read_bytes() == b'whole' for file in (last, *best)), fatal
         make_hook(make_runner(folder))
         assert not list(folder.glob('*.pth.part'))
 
@@ -171,4 +171,4 @@ def test_a_disk_that_fills_up_leaves_the_last_and_the_best(tmp_path: Path) -> No
     with pytest.raises(FileWriteError), small_disk(3):
         run_epoch(hook, runner, 2.0)
     assert names(tmp_path) == before
-    assert find_latest_checkpoint(str(tmp_path)) == str(tmp_path / 'epoch_1.pth')
+    assert find_last(tmp_path, tmp_path) == tmp_path / 'epoch_1.pth'
