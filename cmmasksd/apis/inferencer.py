@@ -16,6 +16,7 @@ from mmengine.registry import DefaultScope
 from PIL import Image, ImageOps
 
 from cmmasksd.checkpoints import load_checkpoint_file, load_weights
+from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.registry import MODELS, TRANSFORMS
 from cmmasksd.visualization import draw_panel
 
@@ -55,7 +56,8 @@ class ReferringInferencer:
     >>> result.masks.shape  # (2, height, width)
 
     Args:
-        config: path of a config, or the config.
+        config: path of a config, or the config. Of its test data set, the first where several are joined, the pipeline
+            is used.
         weights: checkpoint file; None: CLIP's weights as far as the config names them, the rest random (of use in tests
             only).
         device: where to run; by default an accelerator if there is one.
@@ -112,7 +114,7 @@ class ReferringInferencer:
 
     def _steps(self) -> list[dict[str, Any]]:
         try:
-            steps = self.cfg.test_dataloader.dataset.pipeline
+            steps = next(leaf_configs(self.cfg.test_dataloader.dataset)).pipeline
         except AttributeError:
             raise ValueError(
                 f'{self.cfg.filename or "The config"} has no test_dataloader.dataset.pipeline, which says how '

@@ -10,6 +10,7 @@ from mmengine.runner import BaseLoop, Runner, TestLoop
 from prettytable import PrettyTable
 from torch.utils.data import DataLoader
 
+from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.registry import LOOPS
 
 
@@ -19,10 +20,14 @@ class SplitTestLoop(BaseLoop):
 
     Args:
         runner: the Runner.
-        dataloader: config of the test dataloader; its ``dataset.split`` is replaced.
+        dataloader: config of the test dataloader; the ``split`` of its data set is replaced, and in a wrapper, such as
+            ``ConcatDataset``, that of every data set inside: each has to have all of the splits.
         evaluator: config of the evaluator.
         splits: names of the splits.
         paper: published numbers to print beside ours: ``{split: {metric: percent}}``.
+
+    Raises:
+        ValueError: no splits; or one that the data set, or one of several joined, has not, before any is evaluated.
     """
 
     dataloader: DataLoader
@@ -63,7 +68,8 @@ class SplitTestLoop(BaseLoop):
     @staticmethod
     def _of_split(dataloader: dict[str, Any], split: str) -> dict[str, Any]:
         config = copy.deepcopy(dataloader)
-        config['dataset']['split'] = split
+        for dataset in leaf_configs(config['dataset']):
+            dataset['split'] = split
         return config
 
 

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
+
+from cmmasksd.cfg_options import CfgOptions, merge_options
+from cmmasksd.engine.leaves import leaf_configs
 
 Sample = dict[str, int]
 
@@ -43,7 +46,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', metavar='FILE', help='write the samples and the slopes to this JSON file')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='overrides, such as train_dataloader.batch_size=2'
+        '--cfg-options', nargs='+', action=CfgOptions, help='overrides, such as train_dataloader.batch_size=2'
     )
     args = parser.parse_args()
     if args.evaluations < 10 or args.steps % args.evaluations:
@@ -106,17 +109,24 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.work_dir = args.work_dir
     cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=args.evaluations, val_interval=1)
     cfg.default_hooks.checkpoint.interval = cfg.default_hooks.logger.interval = max(1, args.evaluations // 20)
-    cfg.merge_from_dict(args.cfg_options or {})
-    cfg.train_dataloader.dataset.indices = cfg.train_dataloader.batch_size * (args.steps // args.evaluations)
-    cfg.val_dataloader.dataset.indices = args.images
+    merge_options(cfg, args.cfg_options)
+    take(cfg.train_dataloader.dataset, cfg.train_dataloader.batch_size * (args.steps // args.evaluations))
+    take(cfg.val_dataloader.dataset, args.images)
     return cfg
+
+
+def take(dataset: ConfigDict, count: int) -> None:
+    """Makes a data set give so many items; of several joined ones, each gives its share."""
+    leaves = list(leaf_configs(dataset))
+    for place, leaf in enumerate(leaves):
+        leaf.indices = count // len(leaves) + (place < count % len(leaves))
 
 
 def make_data(cfg: Config) -> None:
     """A RefShapes set just large enough, for the loaders of a RefShapes config."""
     from cmmasksd.datasets.refshapes import make_refshapes
 
-    datasets = [cfg.train_dataloader.dataset, cfg.val_dataloader.dataset]
+    datasets = [*leaf_configs(cfg.train_dataloader.dataset), *leaf_configs(cfg.val_dataloader.dataset)]
     if all(dataset.dataset == 'refshapes' for dataset in datasets):
         root = Path(cfg.work_dir, 'refshapes')
         make_refshapes(root, num_images=10 * max(dataset.indices for dataset in datasets), seed=0)

@@ -21,6 +21,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from cmmasksd.datasets.refshapes import make_refshapes
+from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.registry import DATASETS
 from cmmasksd.structures import Letterbox
 
@@ -73,26 +74,23 @@ def measure_data(cfg: Config, repeats: int) -> dict[str, DataMeasurement]:
 
 @contextmanager
 def _data_for(cfg: Config) -> Iterator[tuple[Config, str]]:
-    dataset = cfg.train_dataloader.dataset
-    if Path(dataset.data_root, dataset.dataset, 'instances.json').is_file():
-        yield cfg, f'{dataset.dataset} in {dataset.data_root}'
+    datasets = list(leaf_configs(cfg.train_dataloader.dataset))
+    if all(Path(each.data_root, each.dataset, 'instances.json').is_file() for each in datasets):
+        yield cfg, ', '.join(f'{each.dataset} in {each.data_root}' for each in datasets)
         return
     cfg = copy.deepcopy(cfg)
+    is_refshapes = all(each.dataset == 'refshapes' for each in datasets)
     with tempfile.TemporaryDirectory(prefix='benchmark-') as folder:
-        if dataset.dataset == 'refshapes':
+        if is_refshapes:
             make_refshapes(folder, num_images=PICTURES)
         else:
             make_coco_like(Path(folder), PICTURES)
         for loader in LOADERS.values():
-            cfg[loader].dataset.data_root = folder
-            if dataset.dataset != 'refshapes':
-                cfg[loader].dataset.update(dataset=DATASET, split_by='unc')
-        yield (
-            cfg,
-            'RefShapes, made for this'
-            if dataset.dataset == 'refshapes'
-            else f"{PICTURES} pictures like COCO's, made for this",
-        )
+            for each in leaf_configs(cfg[loader].dataset):
+                each.data_root = folder
+                if not is_refshapes:
+                    each.update(dataset=DATASET, split_by='unc')
+        yield cfg, 'RefShapes, made for this' if is_refshapes else f"{PICTURES} pictures like COCO's, made for this"
 
 
 def _build(cfg: Config, loader: str) -> Any:

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
 
+from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.structures import Letterbox
 
 SOT, EOT = 49406, 49407
@@ -20,12 +21,12 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def step_of(cfg: Config, kind: str) -> Any:
-    """The training pipeline's step of that type.
+    """The step of that type in the training pipeline, of the first data set where several are joined.
 
     Raises:
         ValueError: there is none.
     """
-    for step in cfg.train_dataloader.dataset.pipeline:
+    for step in next(leaf_configs(cfg.train_dataloader.dataset)).pipeline:
         if step.type.rsplit('.')[-1] == kind:
             return step
     raise ValueError(f"{cfg.filename}: train_dataloader's pipeline has no {kind}, from which the inputs' size is read.")
@@ -41,10 +42,10 @@ def at_size(cfg: Config, side: int) -> Config:
     """A copy of the config with square inputs of another size."""
     cfg = copy.deepcopy(cfg)
     cfg.model.backbone.image_size = (side, side)
-    for loader in LOADERS:
-        for step in cfg[loader].dataset.pipeline if loader in cfg else ():
-            if step.type.rsplit('.')[-1] == 'LetterboxResize':
-                step.size = (side, side)
+    datasets = [each for loader in LOADERS if loader in cfg for each in leaf_configs(cfg[loader].dataset)]
+    for step in (step for each in datasets for step in each.pipeline):
+        if step.type.rsplit('.')[-1] == 'LetterboxResize':
+            step.size = (side, side)
     return cfg
 
 
