@@ -8,10 +8,12 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from torch.utils.data import DataLoader
 
 from cmmasksd.engine.checks.settings import ConfigError, check_known, check_number, check_whole
 from cmmasksd.registry import LOOPS
 
+OF_MMENGINE = ('disable_subprocess_warning', 'num_batch_per_epoch')  # a loader's settings that torch does not know
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -33,7 +35,8 @@ def check_config(cfg: Config) -> None:
 
 
 def check_dataloader(loader: Mapping[str, Any], name: str) -> None:
-    """The numbers of one loader's config."""
+    """The keys and numbers of one loader's config."""
+    check_known(loader, {*inspect.signature(DataLoader).parameters, *OF_MMENGINE}, name)
     if loader.get('batch_sampler') is None:
         check_whole(loader.get('batch_size'), f'{name}.batch_size', at_least=1)
     check_whole(loader.get('num_workers', 0), f'{name}.num_workers', at_least=0)
