@@ -10,16 +10,17 @@ from mmengine.runner import Runner
 from cmmasksd.checkpoints import register_safe_loader
 from cmmasksd.distributed import leave_process_group, prepare_launcher
 from cmmasksd.engine.checkpoints.disk_space import check_work_dir
-from cmmasksd.engine.checks import check_config
+from cmmasksd.engine.checks import check_config, check_run
 from cmmasksd.engine.checks.config import LOADERS
+from cmmasksd.engine.checks.spans import listed
 from cmmasksd.memory import keep_freed_memory
 
 OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context')  # torch refuses them without workers
 
 
 def prepare_config(cfg: Config) -> None:
-    """Checks what can be checked before anything is built, and leaves out the settings of workers where a loader has
-    none. Of train, val and test loaders alike; ``cfg`` is changed.
+    """Checks what can be checked before anything is built, and leaves out settings that mean nothing: those of workers
+    where a loader of train, val or test has none, and the end of a scheduler that is None. ``cfg`` is changed.
 
     Raises:
         ConfigError: a setting that cannot be.
@@ -30,6 +31,9 @@ def prepare_config(cfg: Config) -> None:
         if isinstance(loader, MutableMapping) and not loader.get('num_workers', 0):
             for setting in OF_WORKERS:
                 loader.pop(setting, None)
+    for _, _, scheduler in listed(cfg.get('param_scheduler')):
+        if scheduler.get('end', 0) is None:  # the run's end, by mmengine's default; --cfg-options cannot leave it out
+            del scheduler['end']
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -54,5 +58,7 @@ def train(cfg: Config) -> None:
     Raises:
         ConfigError: settings that cannot be or that contradict one another; before the first step.
     """
-    build_runner(cfg).train()
+    runner = build_runner(cfg)
+    check_run(runner)
+    runner.train()
     leave_process_group()

@@ -9,6 +9,8 @@ from cmmasksd.engine.hooks import (
     MissedValidationHook,
     NonFiniteLossHook,
     ReferringVisualizationHook,
+    ResumeHook,
+    RunCheckHook,
     StrictLoadHook,
 )
 from cmmasksd.engine.loops import SplitTestLoop
@@ -25,6 +27,8 @@ __all__ = [
     'NonFiniteLossHook',
     'ReferringOptimWrapperConstructor',
     'ReferringVisualizationHook',
+    'ResumeHook',
+    'RunCheckHook',
     'SplitTestLoop',
     'StrictLoadHook',
 ]

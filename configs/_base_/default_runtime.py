@@ -19,6 +19,8 @@ custom_hooks = [
     dict(type='AverageStatisticsHook'),
     dict(type='MissedValidationHook'),
     dict(type='NonFiniteLossHook'),  # stops; max_skips=N passes over N steps whose loss is not finite
+    dict(type='ResumeHook'),
+    dict(type='RunCheckHook'),
 ]
 visualizer = dict(
     type='ReferringVisualizer',

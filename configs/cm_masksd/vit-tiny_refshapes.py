@@ -31,11 +31,10 @@ optim_wrapper = dict(
     constructor='ReferringOptimWrapperConstructor',
     optimizer=dict(type='Adam', lr=1e-3, betas=(0.9, 0.98), fused=True),
 )
-max_epochs = 2
-param_scheduler = [
+param_scheduler = [  # in iterations, whatever the loop; the cosine ends with the run
     dict(type='LinearLR', start_factor=1e-2, begin=0, end=100, by_epoch=False),
-    dict(type='CosineAnnealingLR', eta_min=0, begin=0, end=max_epochs, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False),
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1)
 val_cfg = dict(type='ValLoop')
 auto_scale_lr = dict(base_batch_size=16, enable=False)

@@ -98,14 +98,14 @@ def optimizer_bytes(optimizer: Optimizer) -> int:
         shape, state = (
             (first.shape, optimizer.state[first])
             if first in optimizer.state
-            else ((PROBED,), _state_after_a_step(optimizer, group))
+            else ((PROBED,), state_after_a_step(optimizer, group))
         )
         tensors = sum(_bytes(value) for value in state.values() if torch.is_tensor(value) and value.shape == shape)
         total += tensors * sum(parameter.numel() for parameter in group['params']) // math.prod(shape)
     return total
 
 
-def _state_after_a_step(optimizer: Optimizer, group: dict[str, Any]) -> dict[str, Any]:
+def state_after_a_step(optimizer: Optimizer, group: dict[str, Any]) -> dict[str, Any]:
     """What a copy of the optimiser keeps of a small parameter, on which alone it takes a step."""
     like = group['params'][0]
     sample = torch.zeros(PROBED, dtype=like.dtype, device=like.device, requires_grad=True)

@@ -7,6 +7,8 @@ from cmmasksd.engine.hooks.compile_hook import CompileHook
 from cmmasksd.engine.hooks.epoch_seed_hook import EpochSeedHook
 from cmmasksd.engine.hooks.missed_validation_hook import MissedValidationHook
 from cmmasksd.engine.hooks.non_finite_loss_hook import NonFiniteLossHook
+from cmmasksd.engine.hooks.resume_hook import ResumeHook
+from cmmasksd.engine.hooks.run_check_hook import RunCheckHook
 from cmmasksd.engine.hooks.strict_load_hook import StrictLoadHook
 from cmmasksd.engine.hooks.visualization_hook import ReferringVisualizationHook
 
@@ -19,5 +21,7 @@ __all__ = [
     'MissedValidationHook',
     'NonFiniteLossHook',
     'ReferringVisualizationHook',
+    'ResumeHook',
+    'RunCheckHook',
     'StrictLoadHook',
 ]

@@ -1,5 +1,5 @@
 # Sec. 4.2: Adam, batch 32 (8 GPUs x 4), learning rate 1e-5 for all parameters, weight decay 5e-4, 100 epochs: 10 of
-# warm-up, then a cosine.
+# warm-up, then a cosine to the end of the run, which is train_cfg.max_epochs.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='ReferringOptimWrapperConstructor',
@@ -8,7 +8,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, begin=0, end=10, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=0, begin=10, end=100, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=0, begin=10, convert_to_iter_based=True),
 ]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100, val_interval=1)
 val_cfg = dict(type='ValLoop')
