@@ -408,8 +408,18 @@ def test_a_token_length_that_the_tower_has_not(root: Path, stage: str) -> None:
 @pytest.mark.parametrize(
     ('kind', 'options', 'error', 'message'),
     [
-        ('TokenizeExpressions', dict(token_length=78), ValueError, 'token_length must be a whole number from 3 to 77, got 78'),
-        ('LetterboxResize', dict(size=(128, 0)), ValueError, 'size must be .height, width., two whole numbers of at least 1'),
+        (
+            'TokenizeExpressions',
+            dict(token_length=78),
+            ValueError,
+            'token_length must be a whole number from 3 to 77, got 78',
+        ),
+        (
+            'LetterboxResize',
+            dict(size=(128, 0)),
+            ValueError,
+            'size must be .height, width., two whole numbers of at least 1',
+        ),
         (
             'LetterboxResize',
             dict(size=(64, 64)),

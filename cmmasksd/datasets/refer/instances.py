@@ -9,6 +9,7 @@ from typing import Any
 
 from cmmasksd.datasets.refer.errors import ErrorHandler, ReferError, located
 from cmmasksd.datasets.refer.fields import check_file_name, check_image_size, read_field, read_name
+from cmmasksd.datasets.refer.plain_values import describe_other_file
 from cmmasksd.datasets.refer.segmentation import Segmentation, clean_segmentation
 
 
@@ -86,17 +87,13 @@ class Instances:
             raise ReferError(f'{self.path} has no list {section!r}: it is not an instances.json of COCO')
         picked: dict[int, dict[str, Any]] = {}
         for index, record in enumerate(records):
-            if not isinstance(record, dict) or type(record.get('id')) is not int:
-                self._refuse(section, index, 'a dict with a whole number as id is expected')
-            elif record['id'] in picked:
-                self._refuse(section, index, f'id {record["id"]} is there twice; keep one of the two')
-            elif record['id'] in wanted:
-                picked[record['id']] = record
+            if isinstance(record, dict) and type(record.get('id')) is int and record['id'] not in picked:
+                if record['id'] in wanted:
+                    picked[record['id']] = record
+                continue
+            with located(f'{self.path}, {section}[{index}]', self._on_error):
+                raise ReferError(f'id {read_field(record, "id", int)} is there twice; keep one of the two')
         return picked
-
-    def _refuse(self, section: str, index: int, reason: str) -> None:
-        with located(f'{self.path}, {section}[{index}]', self._on_error):
-            raise ReferError(reason)
 
 
 def _read_json(path: Path, ann_ids: Container[int]) -> dict[str, Any]:
@@ -115,6 +112,11 @@ def _read_json(path: Path, ann_ids: Container[int]) -> dict[str, Any]:
     try:
         instances = json.loads(content, object_hook=forget_unwanted)
     except (ValueError, RecursionError) as error:
+        other = '' if content[:1] in b'[{' else describe_other_file(content)
+        if other:
+            raise ReferError(f'{path} {other}') from error
+        if isinstance(error, UnicodeDecodeError):
+            raise ReferError(f'{path} is not UTF-8 text (at byte {error.start}); save it as UTF-8') from error
         raise ReferError(f'{path} is not valid JSON ({error}); it may be cut off: get it anew') from error
     if not isinstance(instances, dict):
         raise ReferError(f"{path} must hold a dict with 'images' and 'annotations', not {type(instances).__name__}")

@@ -11,7 +11,10 @@ import io
 import os
 import pickle
 import pickletools
+from collections import deque
 from typing import Any, NoReturn
+
+from cmmasksd.datasets.refer.plain_values import describe_object, describe_opcode, describe_other_file
 
 MAX_FILE_BYTES = 128 * 2**20
 MAX_OPCODES = 2**25  # each makes at most one small object, 80 bytes for an empty dict
@@ -49,6 +52,10 @@ _TEXT_LIMIT = {  # opcode -> most characters of the line that is its argument
     pickle.STRING: MAX_FILE_BYTES,
     pickle.UNICODE: MAX_FILE_BYTES,
 }
+_STRINGS = {opcode[0]: _LENGTH_WIDTH[opcode][0] for opcode in _LENGTH_WIDTH if opcode != pickle.LONG1} | {
+    pickle.STRING[0]: 0,
+    pickle.UNICODE[0]: 0,
+}  # opcode -> bytes between it and its text
 _WIDTHS = [_FIXED_WIDTH.get(bytes([code]), -1) for code in range(256)]
 _STOP = pickle.STOP[0]
 _FRAME = pickle.FRAME[0]
@@ -57,6 +64,10 @@ _NAMES = {ord(opcode.code): opcode.name for opcode in pickletools.opcodes}
 
 class UnsafePickleError(ValueError):
     """A pickle that is not plain data, or is broken; the message names the file, the opcode and its byte offset."""
+
+
+class _NotPlainError(UnsafePickleError):
+    """The same, with the mend in its message."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -89,9 +100,14 @@ def load_plain_pickle(path: str | os.PathLike[str]) -> Any:
         )
     with open(path, 'rb') as file:
         data = file.read(size)
+    other = describe_other_file(data)
+    if other:
+        raise UnsafePickleError(f'{path} {other}')
     try:
         frames = _check_opcodes(data)
         return _Unpickler(io.BytesIO(_without_frames(data, frames)), encoding='utf-8').load()
+    except _NotPlainError as error:
+        raise UnsafePickleError(f'{path}: {error}') from None
     except UnsafePickleError as error:
         raise UnsafePickleError(f'{path}: {error}; get the file anew from a source you trust') from None
     except (
@@ -147,10 +163,14 @@ def _skip_argument(data: bytes, position: int, count: int) -> int:
     if opcode in _LENGTH_WIDTH:
         width, limit = _LENGTH_WIDTH[opcode]
         length, start = int.from_bytes(data[start : start + width], 'little'), start + width
+        if opcode == pickle.LONG1 and _MAX_LONG_BYTES < length <= len(data) - start:
+            raise _NotPlainError(f'{_name(data, position)} is a number beyond 64 bits; write a smaller one')
         _check_length(length, min(limit, len(data) - start), data, position)
         return start + length
     if opcode in _TEXT_LIMIT:
         end = data.find(b'\n', start)
+        if opcode in (pickle.INT, pickle.LONG) and end - start > _MAX_NUMBER_TEXT:
+            raise _NotPlainError(f'{_name(data, position)} is a number beyond 64 bits; write a smaller one')
         if end < 0 or end - start > _TEXT_LIMIT[opcode]:
             raise UnsafePickleError(f'{_name(data, position)} has no end of line or too long an argument: {_DAMAGED}')
         if opcode == pickle.PUT:
@@ -162,9 +182,47 @@ def _skip_argument(data: bytes, position: int, count: int) -> int:
     if opcode == pickle.FRAME:  # its contents are opcodes and are walked like any others
         _check_length(int.from_bytes(data[start : start + 8], 'little'), len(data) - start - 8, data, position)
         return start + 8
-    raise UnsafePickleError(
-        f'{_name(data, position)} is not among the opcodes of plain lists, dicts, strings and numbers'
+    raise _NotPlainError(_describe_value(data, position))
+
+
+def _describe_value(data: bytes, position: int) -> str:
+    """What an opcode that is not allowed builds, which field it is near, and what to write instead."""
+    strings = _strings_before(data, position)
+    name = _NAMES.get(data[position])
+    described = describe_opcode(name or '')
+    if name in ('GLOBAL', 'INST'):
+        described = describe_object('.'.join(map(_readable, data[position + 1 : position + 400].split(b'\n')[:2])))
+    elif name == 'STACK_GLOBAL' and len(strings) > 1:
+        *strings, module, attribute = strings
+        described = describe_object(f'{module}.{attribute}')
+    near = f' (near {strings[-1]!r:.40})' if strings else ''
+    if described is None:
+        return (
+            f'{_name(data, position)}{near} is not among the opcodes of plain lists, dicts, strings and numbers; get '
+            'the file anew from a source you trust'
+        )
+    what, plain = described
+    return (
+        f'{_name(data, position)}{near} makes {what}; lists, dicts, strings and numbers alone are read, and nothing in '
+        f'the file was run. If it is yours, write {plain} before you pickle; else get it anew from a source you trust'
     )
+
+
+def _strings_before(data: bytes, end: int) -> list[str]:
+    """The last few strings of a pickle before a position up to which its opcodes are sound."""
+    position, count, found = 0, 0, deque[tuple[int, int]](maxlen=3)
+    while position < end:
+        count += 1
+        width = _WIDTHS[data[position]]
+        following = position + 1 + width if width >= 0 else _skip_argument(data, position, count)
+        if data[position] in _STRINGS:
+            found.append((position + 1 + _STRINGS[data[position]], following))
+        position = following
+    return [_readable(data[start:following]).strip('\'"\n') for start, following in found]
+
+
+def _readable(text: bytes) -> str:
+    return text[:80].decode('utf-8', 'replace')
 
 
 def _check_length(length: int, limit: int, data: bytes, position: int) -> None:

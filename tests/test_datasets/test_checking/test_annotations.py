@@ -167,7 +167,7 @@ class Hostile:
     [
         (pickle.dumps(Hostile(), protocol=2), r'refs\(own\).p: GLOBAL at byte'),
         (b'r\xff\xff\xff\x7f.', r'refs\(own\).p: LONG_BINPUT at byte 0 names memo entry'),
-        (b'<html>Not Found</html>', r'refs\(own\).p: .* not among the opcodes'),
+        (b'<html>Not Found</html>', r'refs\(own\).p is a web page: .* download it in a browser'),
         (b'', r'refs\(own\).p is empty'),
     ],
     ids=['calls something', 'asks for memory', 'a web page', 'empty'],

@@ -72,7 +72,10 @@ def test_a_call_is_refused_by_name_and_never_made(tmp_path):
     trap = tmp_path / 'sprung'
     for protocol in range(6):
         path = write(tmp_path, pickle.dumps([1, Trap(trap)], protocol=protocol))
-        with pytest.raises(UnsafePickleError, match=r'refs\(unc\).p: \w*GLOBAL at byte \d+ is not among'):
+        with pytest.raises(
+            UnsafePickleError,
+            match=r'refs\(unc\).p: \w*GLOBAL at byte \d+ makes an object \(_?io.open\).*in the file was run',
+        ):
             load_plain_pickle(path)
     assert not trap.exists()
     pickle.loads(pickle.dumps(Trap(trap))).close()

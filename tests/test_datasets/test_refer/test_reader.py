@@ -182,8 +182,12 @@ CASES = {
     'ref no dict': (BAD_REF, [1], NEAR_RECORD + ': it must be a dict, not list'),
     'gRefCOCO': (BAD_REF + ('ann_id',), [-1], 'gRefCOCO'),
     'ref id twice': (BAD_REF + ('ref_id',), 2, 'ref_id 2 is there twice'),
-    'ref id a string': (BAD_REF + ('ref_id',), '1', "'ref_id' must be int, not str"),
-    'ref id a bool': (BAD_REF + ('ref_id',), True, "'ref_id' must be int, not bool"),
+    'ref id a string': (
+        BAD_REF + ('ref_id',),
+        '1',
+        r"'ref_id' is '1' \(str\), but must be a whole number: write int\(x\)",
+    ),
+    'ref id a bool': (BAD_REF + ('ref_id',), True, r"'ref_id' is True \(bool\), but must be a whole number"),
     'ref id huge': (BAD_REF + ('ref_id',), 2**63, 'cannot|beyond|LONG1'),
     'no ann_id': (BAD_REF + ('ann_id',), ..., "'ann_id' is missing"),
     'no image_id': (BAD_REF + ('image_id',), ..., "'image_id' is missing"),
@@ -196,7 +200,11 @@ CASES = {
     'empty expression': (BAD_REF + ('sentences', 1, 'sent'), '', NEAR_REF + ": sentence 11 is empty \\('sent'\\)"),
     'blank expression': (BAD_REF + ('sentences', 1, 'raw'), ' \t\n', NEAR_REF + ": sentence 11 is empty \\('raw'\\)"),
     'no raw': (BAD_REF + ('sentences', 0, 'raw'), ..., "'raw' is missing"),
-    'sentence a number': (BAD_REF + ('sentences', 0, 'sent'), 5, "'sent' must be str, not int"),
+    'sentence a number': (
+        BAD_REF + ('sentences', 0, 'sent'),
+        5,
+        r"'sent' is 5 \(int\), but must be text: write str\(x\)",
+    ),
     'endless sentence': (BAD_REF + ('sentences', 0, 'sent'), 'a' * 10_001, 'sentence 10 .* not text of at most'),
     'surrogates': (BAD_REF + ('sentences', 0, 'sent'), 'a\ud800', 'sentence 10 .* not text'),
     'unknown annotation': (BAD_REF + ('ann_id',), 555, NEAR_REF + ': its annotation 555 is not in .*instances.json'),
@@ -228,7 +236,11 @@ CASES = {
     'file_name empty': (BAD_IMAGE + ('file_name',), '', "'file_name' must be text"),
     'height missing': (BAD_IMAGE + ('height',), ..., "'height' is missing"),
     'height zero': (BAD_IMAGE + ('height',), 0, 'no picture of 0 x 60 pixels'),
-    'height a float': (BAD_IMAGE + ('height',), 40.5, "'height' must be int, not float"),
+    'height a float': (
+        BAD_IMAGE + ('height',),
+        40.5,
+        r"'height' is 40.5 \(float\), but must be a whole number: write int\(x\)",
+    ),
     'picture absurd': (BAD_IMAGE + ('width',), 10**9, 'no picture of 40 x 1000000000 pixels'),
     'no segmentation': (BAD_ANN + ('segmentation',), ..., NEAR_ANN + 'its segmentation is empty'),
     'segmentation empty': (BAD_ANN + ('segmentation',), [], 'its segmentation is empty'),
@@ -317,7 +329,7 @@ def test_cut_files(tmp_path, name, length):
 def test_json_that_python_cannot_take(tmp_path, content):
     write_set(tmp_path, *make_set())
     (tmp_path / 'refcoco' / 'instances.json').write_bytes(content)
-    with pytest.raises(ReferError, match='instances.json is not valid JSON'):
+    with pytest.raises(ReferError, match='instances.json is not (valid JSON|UTF-8 text .at byte 2.; save it as UTF-8)'):
         load_refer(tmp_path, 'refcoco', 'own')
 
 
