@@ -179,18 +179,26 @@ def work_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp('paper')
 
 
+def rate(step: int, first: float) -> float:
+    """The share of the learning rate at a step: a line from ``first`` up to 1, reached by the warm-up's last step, then
+    half a cosine down to 0.
+    """
+    warm_up, total = paper.WARM_UP_EPOCHS * STEPS_PER_EPOCH, paper.EPOCHS * STEPS_PER_EPOCH
+    if step < warm_up:
+        return first + (1 - first) * step / (warm_up - 1)
+    return (1 + math.cos(math.pi * (step - warm_up) / (total - warm_up))) / 2
+
+
 @pytest.mark.parametrize('name', [*MAIN.values(), *ABLATIONS])
 def test_the_optimiser_and_its_rate_at_every_step(name: str, work_dir: Path) -> None:
     steps = run(recipe_of(name), work_dir)
     assert len(steps) == paper.EPOCHS * STEPS_PER_EPOCH
     assert config(name).optim_wrapper.get('accumulative_counts', 1) == 1
+    first = steps[0][0]['lr'] / paper.LEARNING_RATE
+    assert 0 <= first < 0.01  # the paper does not say where its warm-up begins
     for step, groups in enumerate(steps):
-        epoch = step / STEPS_PER_EPOCH
-        warm_up = epoch / paper.WARM_UP_EPOCHS
-        progress = (epoch - paper.WARM_UP_EPOCHS) / (paper.EPOCHS - paper.WARM_UP_EPOCHS)
-        factor = warm_up if warm_up < 1 else (1 + math.cos(math.pi * progress)) / 2
         for group in groups:
-            assert group['lr'] == pytest.approx(factor * paper.LEARNING_RATE, abs=0.015 * paper.LEARNING_RATE), epoch
+            assert group['lr'] == pytest.approx(paper.LEARNING_RATE * rate(step, first), rel=1e-6), step
             assert group['optimizer'].__name__ == paper.OPTIMIZER
             assert (group['weight_decay'], tuple(group['betas'])) == (paper.WEIGHT_DECAY, paper.BETAS)
             assert (group['eps'], group['amsgrad'], group['maximize']) == (1e-8, False, False)
