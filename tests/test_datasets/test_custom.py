@@ -249,6 +249,7 @@ def spoil(source: Path) -> None:
     (source / 'cut.png').write_bytes((source / 'm0.png').read_bytes()[:60])
     Image.new('RGB', (WIDTH, HEIGHT), 'red').save(source / 'turned.jpg', exif=_turned())
     Image.fromarray(draw_mask(4).T.copy()).save(source / 'turned.png')
+    Image.fromarray(draw_mask(4)).save(source / 'turned mask.png', exif=_turned())
     Image.new('L', (WIDTH, HEIGHT)).save(source / 'black.png')
     Image.new('RGBA', (WIDTH, HEIGHT), (255, 255, 255, 0)).save(source / 'clear.png')
 
@@ -269,6 +270,14 @@ BAD_ROWS: dict[str, tuple[dict[str, Any], str]] = {
     'unreadable mask': ({'mask': 'cut.png'}, 'the mask .*cut.png cannot be read'),
     'mask of another size': ({'mask': 'turned.png'}, r'turned.png is 40 x 30 pixels, but its picture .*0.jpg 30 x 40'),
     'empty mask': ({'mask': 'black.png'}, 'black.png is empty: no pixel'),
+    'picture with upper-case letters': ({'image': '0.JPG'}, r"there is no picture .*0.JPG \(there is '0.jpg'\)"),
+    'mask with upper-case letters': ({'mask': 'M0.png'}, r"there is no mask .*M0.png \(there is 'm0.png'\)"),
+    'picture of a Windows drive': ({'image': 'C:\\photos\\0.jpg'}, r'there is no picture .*C:\\photos\\0.jpg; correct'),
+    'turned mask': ({'mask': 'turned mask.png'}, r'turned mask.png is stored turned .*save it upright, as PNG'),
+    'mask in the words of Python': (
+        {'mask': "{'size': [30, 40]}"},
+        'its mask is not valid JSON .*write it by json.dumps',
+    ),
     'transparent mask': ({'mask': 'clear.png'}, 'clear.png is transparent in places'),
     'mask that is no JSON': ({'mask': '[[1, 2'}, 'its mask is not valid JSON'),
     'polygon far outside': (
@@ -286,7 +295,7 @@ BAD_ROWS: dict[str, tuple[dict[str, Any], str]] = {
     'empty sentence': ({'sentence': ''}, 'its sentence is empty'),
     'blank sentence': ({'sentence': ' \t'}, 'its sentence is empty'),
     'endless sentence': ({'sentence': 'a' * 10_001}, 'not text of at most 10000 characters'),
-    'no mask': ({'mask': ''}, 'it has no mask'),
+    'no mask': ({'mask': ''}, 'it has no mask; fill it in'),
     'unknown split': ({'split': 'Train'}, "its split 'Train' is unknown; use one of: train, val, test, testA, testB"),
     'no split': ({'split': ''}, 'it has no split, but other rows have'),
 }
@@ -360,13 +369,18 @@ BAD_TABLES: dict[str, tuple[str, str | bytes, str]] = {
     ),
     'NUL': ('.csv', 'image,mask,sentence\n0\0.jpg,m0.png,x\n', 'line 2: '),
     'no JSON': ('.jsonl', '{"image": "0.jpg"\n', 'line 1: it is not valid JSON'),
-    'JSON too deep': ('.jsonl', '[' * 100_000 + '\n', 'line 1: it is not'),
+    'JSON too deep': ('.jsonl', '{"a": ' * 100_000 + '\n', 'line 1: it is not'),
+    'a JSON array': (
+        '.json',
+        '[\n{"image": "0.jpg"}\n]',
+        r'is one JSON array; write one object a line .pandas: table.to_json',
+    ),
     'no JSON object': ('.jsonl', '\n["0.jpg", "m0.png", "x"]\n', 'line 2: it is not a JSON object; write one'),
     'no image': ('.jsonl', '{"mask": "m0.png", "sentence": "x"}\n', 'line 1: it has no image'),
     'sentence a number': (
         '.jsonl',
         '{"image": "0.jpg", "mask": "m0.png", "sentence": 5}\n',
-        'line 1: its sentence is empty',
+        'line 1: its sentence is of type int, but must be text; write one string',
     ),
     'sentences none': (
         '.jsonl',
@@ -383,7 +397,23 @@ BAD_TABLES: dict[str, tuple[str, str | bytes, str]] = {
         '{"image": "0.jpg", "mask": "m0.png", "sentence": "x", "object_id": []}\n',
         'line 1: its split must be text',
     ),
-    'of no known kind': ('.xlsx', 'x', 'table.xlsx is of no known kind; name it .csv'),
+    'of no known kind': ('.txt', 'x', 'table.txt is of no known kind; name it .csv'),
+    'a spreadsheet': ('.xlsx', 'PK', "table.xlsx is a spreadsheet; save it as 'CSV UTF-8' and give that file"),
+    'image a number': (
+        '.jsonl',
+        '{"image": 5, "mask": "m0.png", "sentence": "x"}',
+        r'its image is 5 \(int\), but must',
+    ),
+    'mask a number': (
+        '.jsonl',
+        '{"image": "0.jpg", "mask": 5, "sentence": "x"}',
+        'its mask is 5 .*polygons or an RLE',
+    ),
+    'object_id a fraction': (
+        '.jsonl',
+        '{"image": "0.jpg", "mask": "m0.png", "sentence": "x", "object_id": 7.0}',
+        r'its object_id text or a whole number, not None and 7.0; write str\(x\)',
+    ),
 }
 
 
@@ -397,6 +427,34 @@ def test_bad_tables_are_answered_with_the_mend(make: Callable, tmp_path: Path, n
 
 def test_a_byte_order_mark_is_no_part_of_a_name(make: Callable) -> None:
     assert make(b'\xef\xbb\xbfimage,mask,sentence\r\n0.jpg,m0.png,thing\r\n\r\n')['train']['refs'] == 1
+
+
+WINDOWS = {
+    'semicolons': b'image;mask;sentence\n0.jpg;m0.png;a thing, red\n',
+    'tabs in a .csv': b'image\tmask\tsentence\n0.jpg\tm0.png\ta thing, red\n',
+    'UTF-16': b'\xff\xfe' + 'image\tmask\tsentence\r\n0.jpg\tm0.png\ta thing, red\r\n'.encode('utf-16-le'),
+    'capital letters': b'Image,MASK,Sentence\r\n0.jpg,m0.png,"a thing, red"\r\n',
+    'quoted names': b'"image";"mask";"sentence"\r\n"0.jpg";"m0.png";"a thing, red"\r\n',
+    'backslashes': b'image,mask,sentence\r\nsub\\0.jpg,.\\sub\\m0.png,"a thing, red"\r\n',
+}
+
+
+@pytest.mark.parametrize('form', WINDOWS)
+def test_tables_as_windows_and_excel_write_them(make: Callable, source: Path, tmp_path: Path, form: str) -> None:
+    for name in ('0.jpg', 'm0.png'):
+        shutil.copy(source / name, source / 'sub' / name)
+    assert make(WINDOWS[form])['train'] == {'images': 1, 'refs': 1, 'sentences': 1}
+    (ref,) = load(tmp_path).refs
+    assert ref.sentences[0].sent == 'a thing, red'
+    np.testing.assert_array_equal(decode_mask(ref.segmentation, HEIGHT, WIDTH), draw_mask(0) > 0)
+
+
+def test_a_backslash_that_is_part_of_a_name_stays_one(make: Callable, source: Path, tmp_path: Path) -> None:
+    (source / 'sub' / '0.jpg').write_bytes((source / '1.jpg').read_bytes())
+    (source / 'sub\\0.jpg').write_bytes((source / '2.jpg').read_bytes())
+    make([dict(row(0), image='sub\\0.jpg')])
+    (image,) = load(tmp_path).images.values()
+    assert Path(image.path).read_bytes() == (source / '2.jpg').read_bytes()
 
 
 def test_columns_that_nothing_reads_are_told(make: Callable) -> None:

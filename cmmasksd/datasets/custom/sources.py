@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,13 +70,13 @@ class Sources:
 
     def picture(self, name: str) -> Picture:
         """Raises ReferError for a picture that is missing, broken or turned by its EXIF data."""
-        return self._once(('picture', name), lambda: _read_picture(self._images / name))
+        return self._once(('picture', name), lambda: _read_picture(_locate(self._images, name)))
 
     def mask(self, mask: str | list | dict, picture: Picture) -> Mask:
         """Raises ReferError for a mask that is missing, broken, empty or of another size than its picture."""
         if not isinstance(mask, str):
             return _trace(mask, picture)
-        path = self._masks / mask
+        path = _locate(self._masks, mask)
         return self._once(('mask', mask, picture.digest), lambda: _encode(_read_mask(path, picture, self._threshold)))
 
     def _once(self, key: Any, make: Callable[[], Made]) -> Made:
@@ -88,10 +90,34 @@ class Sources:
         return self._known[key]
 
 
+def _locate(folder: Path, name: str) -> Path:
+    """The file of that name; backslashes, as in tables made on Windows, separate folders where that leads to a file."""
+    path, slashed = folder / name, folder / name.replace('\\', '/')
+    return slashed if not os.path.isfile(path) and os.path.isfile(slashed) else path
+
+
+def _hint(path: Path) -> str:
+    """A name in the same folder that differs in upper and lower case or in the form of accents, as other systems
+    ignore them.
+    """
+    similar = _folded_names(path.parent).get(_fold(path.name))
+    return f' (there is {similar!r})' if similar else ''
+
+
+@lru_cache(maxsize=16)
+def _folded_names(folder: Path) -> dict[str, str]:
+    return {_fold(name): name for name in os.listdir(folder)} if os.path.isdir(folder) else {}
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize('NFC', name).casefold()
+
+
 def _read_picture(path: Path) -> Picture:
     if not os.path.isfile(path):  # unlike pathlib's, false for names that no file can have
         raise ReferError(
-            f'there is no picture {path}; correct the name, or give the folder it is relative to (--images)'
+            f'there is no picture {path}{_hint(path)}; correct the name, or give the folder it is relative to '
+            '(--images)'
         )
     try:
         with PILImage.open(path) as image:
@@ -137,7 +163,9 @@ def _encode(pixels: NDArray[np.bool_]) -> Mask:
 def _read_mask(path: Path, picture: Picture, threshold: int | None) -> NDArray[np.bool_]:
     """(height, width) bool of a mask file: black and one other colour, or grey levels with a threshold."""
     if not os.path.isfile(path):
-        raise ReferError(f'there is no mask {path}; correct the name, or give the folder it is relative to (--masks)')
+        raise ReferError(
+            f'there is no mask {path}{_hint(path)}; correct the name, or give the folder it is relative to (--masks)'
+        )
     try:
         with PILImage.open(path) as image:
             if image.size != (picture.width, picture.height):

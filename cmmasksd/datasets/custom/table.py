@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,7 +16,11 @@ from cmmasksd.datasets.refer.fields import MAX_SENTENCE_CHARACTERS, is_blank, is
 
 REQUIRED = ('image', 'mask', 'sentence')
 OPTIONAL = ('split', 'object_id')
+_KINDS = {'image': 'the name of a file', 'mask': 'the name of a file, polygons or an RLE'}
 _DELIMITERS = {'.csv': ',', '.tsv': '\t'}
+_OTHER_DELIMITERS = (';', '\t', ',')  # of programs set to a language whose decimals have a comma, and of copied cells
+_SPREADSHEETS = ('.xlsx', '.xls', '.ods')
+_UTF_16 = (b'\xff\xfe', b'\xfe\xff')
 _JSON_LINES = ('.jsonl', '.ndjson', '.json')
 
 
@@ -42,20 +47,22 @@ def read_table(path: Path, problems: Problems) -> tuple[list[Row], list[str]]:
     """
     if not path.is_file():
         raise ReferError(f'there is no table {path}; give the path of a CSV or JSON-lines file')
+    if path.suffix.lower() in _SPREADSHEETS:
+        raise ReferError(f"{path} is a spreadsheet; save it as 'CSV UTF-8' and give that file")
     if path.suffix.lower() not in (*_DELIMITERS, *_JSON_LINES):
         raise ReferError(
             f'{path} is of no known kind; name it {", ".join((*_DELIMITERS, *_JSON_LINES))} after what is in it'
         )
     rows, names = [], dict[str, None]()
     try:
-        with path.open(encoding='utf-8-sig', newline='') as file:
+        with path.open(encoding=_find_encoding(path), newline='') as file:
             for line, record in _read_records(file, path, problems):
                 names.update(dict.fromkeys(record))
                 with problems.of_line(line):
                     rows.append(_make_row(line, record))
     except UnicodeDecodeError as error:
         raise ReferError(
-            f'{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8'
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8 (in Excel: 'CSV UTF-8')"
         ) from error
     if not names:
         problems.raise_any()
@@ -63,26 +70,34 @@ def read_table(path: Path, problems: Problems) -> tuple[list[Row], list[str]]:
     return rows, [name for name in names if name not in (*REQUIRED, *OPTIONAL, 'sentences')]
 
 
+def _find_encoding(path: Path) -> str:
+    """UTF-8, with Windows's mark in front or without, or UTF-16 where its mark is there."""
+    with path.open('rb') as file:
+        return 'utf-16' if file.read(2) in _UTF_16 else 'utf-8-sig'
+
+
 def _read_records(file: TextIO, path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     suffix = path.suffix.lower()
     return (
         _read_cells(file, path, _DELIMITERS[suffix], problems)
         if suffix in _DELIMITERS
-        else _read_objects(file, problems)
+        else _read_objects(file, path, problems)
     )
 
 
 def _read_cells(file: TextIO, path: Path, delimiter: str, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+    first = file.readline()
     reader = csv.reader(file, delimiter=delimiter)
     try:
-        names = [name.strip() for name in next(reader, [])]
+        delimiter, names = _read_names(first, delimiter)
+        reader = csv.reader(chain([first], file), delimiter=delimiter)
+        next(reader, None)
         missing = [name for name in REQUIRED if name not in names]
         if missing or len(set(names)) < len(names):
             wrong = f'has no column {" and no column ".join(missing)}' if missing else 'names a column twice'
             raise ReferError(
                 f'{path} {wrong}; its first line must name the columns {", ".join(REQUIRED)} and, if wanted, '
-                f'{", ".join(OPTIONAL)}, '
-                f'but is: {", ".join(names)[:500]}'
+                f'{", ".join(OPTIONAL)}, but is: {", ".join(names)[:200]}'
             )
         line = reader.line_num + 1
         for cells in reader:
@@ -102,8 +117,29 @@ def _read_cells(file: TextIO, path: Path, delimiter: str, problems: Problems) ->
             ) from error
 
 
-def _read_objects(file: TextIO, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_names(first_line: str, delimiter: str) -> tuple[str, list[str]]:
+    """The delimiter, which is another than the usual one where that alone gives the columns that are needed, and the
+    names of the columns; those that are read in lower case.
+    """
+    known = {name.lower(): name for name in (*REQUIRED, *OPTIONAL)}
+    names = []
+    for each in dict.fromkeys((delimiter, *_OTHER_DELIMITERS)):
+        cells = [cell.strip() for cell in next(csv.reader([first_line], delimiter=each), [])]
+        given = [known.get(cell.lower(), cell) for cell in cells]
+        if each == delimiter:
+            names = given
+        if set(REQUIRED) <= set(given):
+            return each, given
+    return delimiter, names
+
+
+def _read_objects(file: TextIO, path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     for line, text in enumerate(file, start=1):
+        if line == 1 and text.lstrip().startswith('['):
+            raise ReferError(
+                f'{path} is one JSON array; write one object a line (pandas: '
+                "table.to_json(path, orient='records', lines=True))"
+            )
         with problems.of_line(line):
             if text.isspace():
                 continue
@@ -120,7 +156,7 @@ def parse_json(text: str, what: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ReferError(f'{what} is not valid JSON ({error}); correct it') from None
+        raise ReferError(f'{what} is not valid JSON ({error}); write it by json.dumps, or correct it') from None
 
 
 def _make_row(line: int, record: dict[str, Any]) -> Row:
@@ -133,7 +169,10 @@ def _make_row(line: int, record: dict[str, Any]) -> Row:
         or isinstance(object_id, bool)
         or not isinstance(object_id, (str, int, type(None)))
     ):
-        raise ReferError('its split must be text and its object_id text or a whole number')
+        raise ReferError(
+            f'its split must be text and its object_id text or a whole number, not {split!r:.30} and '
+            f'{object_id!r:.30}; write str(x)'
+        )
     return Row(
         line,
         image,
@@ -147,8 +186,12 @@ def _make_row(line: int, record: dict[str, Any]) -> Row:
 def _filled(record: dict[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:
     value = record.get(name)
     value = value.strip() if isinstance(value, str) else value
-    if not value or not isinstance(value, kind):
-        raise ReferError(f'it has no {name}, or one of a wrong type; fill it in')
+    if not value:
+        raise ReferError(f'it has no {name}; fill it in')
+    if not isinstance(value, kind):
+        raise ReferError(
+            f'its {name} is {value!r:.40} ({type(value).__name__}), but must be {_KINDS[name]}; correct it'
+        )
     return value
 
 
@@ -156,7 +199,9 @@ def _read_sentences(record: dict[str, Any]) -> tuple[str, ...]:
     given = record.get('sentence', record.get('sentences'))
     sentences = tuple(given) if isinstance(given, list) else (given,)
     for sentence in sentences or (None,):
-        if not isinstance(sentence, str) or is_blank(sentence):
+        if not isinstance(sentence, (str, type(None))):
+            raise ReferError(f'its sentence is of type {type(sentence).__name__}, but must be text; write one string')
+        if sentence is None or is_blank(sentence):
             raise ReferError('its sentence is empty; write what tells the object from the others, or leave the row out')
         if len(sentence) > MAX_SENTENCE_CHARACTERS or not is_text(sentence):
             raise ReferError(f'its sentence is not text of at most {MAX_SENTENCE_CHARACTERS} characters; write it anew')
