@@ -25,6 +25,7 @@ FLOORS = {
             'strict_json',
             'structures',
             'torchscript_archive',
+            'work_dirs',
         ],
         0,
     ),

@@ -11,6 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from cmmasksd.cfg_options import CfgOptions, merge_options
+from cmmasksd.work_dirs import find_work_dir
 
 
 def writable_file(path: str) -> str:
@@ -74,8 +75,9 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     cfg.load_from = args.checkpoint
+    cfg.work_dir = find_work_dir(args.config, cfg)
     merge_options(cfg, args.cfg_options)
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(args.config).stem))
+    cfg.work_dir = args.work_dir or cfg.work_dir
     if args.amp:
         cfg.model.precision = 'bfloat16'
     if args.splits:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mmengine.config import Config
 
 from cmmasksd.cfg_options import CfgOptions, merge_options
+from cmmasksd.work_dirs import find_work_dir
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,8 +40,9 @@ def parse_args() -> argparse.Namespace:
 def load_config(args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
+    cfg.work_dir = find_work_dir(args.config, cfg)
     merge_options(cfg, args.cfg_options)
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs', Path(args.config).stem))
+    cfg.work_dir = args.work_dir or cfg.work_dir
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

@@ -18,7 +18,7 @@ from torch import nn
 
 from cmmasksd.datasets.refcoco import RefCOCODataset
 
-HOOKS = ('CheckpointFirst', 'StrictLoad', 'EpochSeed', 'AverageStatistics', 'MissedValidation')
+HOOKS = ('CheckpointFirst', 'StrictLoad', 'EpochSeed', 'AverageStatistics', 'MissedValidation', 'Resume')
 _NUMBERS = itertools.count()
 SENTENCES = 50  # of each ref: two draws are seldom equal by chance
 

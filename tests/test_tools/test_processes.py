@@ -163,4 +163,4 @@ def test_a_rank_that_dies_ends_the_job_within_a_minute(options: list[str], tmp_p
     said = (tmp_path / 'output').read_text()
     assert code != 0 and 'SIGKILL' in said and str(ranks[1]) in said
     assert not any(Path(f'/proc/{rank}').exists() for rank in ranks)
-    assert Path((tmp_path / 'last_checkpoint').read_text()).is_file()
+    assert (tmp_path / (tmp_path / 'last_checkpoint').read_text()).is_file()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cmmasksd.checkpoints import CheckpointError
-
-LAST = 'last_checkpoint'  # the file that names the last checkpoint
+from cmmasksd.work_dirs import LAST
 
 
 def checkpoint_folder(work_dir: str | Path, out_dir: str | Path | None) -> Path:

@@ -12,8 +12,9 @@ from mmengine.runner import Runner
 
 from cmmasksd.engine.checkpoints.atomic_files import BACKEND, PART, AtomicLocalBackend
 from cmmasksd.engine.checkpoints.disk_space import check_free_space
-from cmmasksd.engine.checkpoints.own_folder import LAST, checkpoint_folder, file_name, find_last
+from cmmasksd.engine.checkpoints.own_folder import checkpoint_folder, file_name, find_last
 from cmmasksd.registry import HOOKS
+from cmmasksd.work_dirs import LAST
 
 
 @HOOKS.register_module()

@@ -24,6 +24,8 @@ class StrictLoadHook(Hook):
         CheckpointError: it does not; the message names the file and the first weight.
     """
 
+    priority = 'ABOVE_NORMAL'  # before other hooks change what was read
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Loads the weights, too, as mmengine will once more: where that fails it would only print the error."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
