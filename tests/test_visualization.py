@@ -52,6 +52,13 @@ def test_one_row_per_expression_one_column_per_picture(kwargs, columns):
     assert np.array_equal(panel[: one.shape[0]], one)
 
 
+def test_probabilities_are_drawn_from_one_half_on():
+    drawn = [draw_panel(IMAGE, ['left zebra'], np.where(TRUTH[:1], value, 0.0)) for value in (0.49, 0.5, 0.51)]
+    nothing, everything = (draw_panel(IMAGE, ['left zebra'], TRUTH[:1] & masks) for masks in (False, True))
+    assert [np.array_equal(panel, nothing) for panel in drawn] == [True, True, False]
+    assert np.array_equal(drawn[2], everything)
+
+
 def test_masks_lie_where_they_should():
     panel = draw_panel(IMAGE, ['left zebra'], PREDICTION[:1], TRUTH[:1])
     bottom = panel.shape[0] - GAP - TILE_HEIGHT

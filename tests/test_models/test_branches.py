@@ -7,6 +7,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from cmmasksd.models import LMVSD, VMLSD
 from cmmasksd.registry import MODELS
@@ -236,6 +237,14 @@ def test_an_own_neck_and_head_decide(tiny_model, make_batch):
 def test_an_unshared_branch_needs_its_parts(name):
     with pytest.raises(ValueError, match=rf'{name}\(shared=False\) needs the configs of its own neck and decode_head'):
         MODELS.build(dict(type=f'cmmasksd.{name}', shared=False, embed_dims=dict(image=4, text=4)))
+
+
+@pytest.mark.parametrize(('kind', 'width'), [(LMVSD, 768), (VMLSD, 512)])
+def test_the_mask_token_is_random_learnable_and_as_wide_as_its_tower(kind, width):
+    """ "randomly initialized learnable tokens" (Sec. 3.2)."""
+    token = kind(embed_dims=dict(image=768, text=512)).mask_token
+    assert isinstance(token, nn.Parameter) and token.requires_grad and token.shape == (width,)
+    assert 0.017 < token.std() < 0.023 and abs(token.mean()) < 0.005
 
 
 def test_the_final_setting_is_the_default():

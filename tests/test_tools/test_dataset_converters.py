@@ -78,7 +78,12 @@ def test_the_printed_config_builds_the_set(made: tuple[Path, str], tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ('counts', 'split', 'splits'), [({'train': {}, 'testA': {}}, 'testA', ['testA']), ({'train': {}}, None, None)]
+    ('counts', 'split', 'splits'),
+    [
+        ({'train': {}, 'testA': {}}, 'testA', ['testA']),
+        ({'train': {}, 'test': {}, 'val': {}}, 'val', ['test', 'val']),
+        ({'train': {}}, None, None),
+    ],
 )
 def test_the_printed_config_knows_the_splits(
     tmp_path: Path, counts: dict, split: str | None, splits: list[str] | None

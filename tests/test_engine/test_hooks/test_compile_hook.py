@@ -48,6 +48,14 @@ def test_nothing_is_compiled_before_it_is_run(tiny_model):
     assert 'project' in vars(model.neck) and 'fuse' not in vars(model.neck)
 
 
+def test_shapes_are_static_unless_asked_otherwise(tiny_model, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, 'compile', lambda method, **options: asked.append(options) or method)
+    run_hook(tiny_model(), verbs=['neck.fuse'], mode='reduce-overhead')
+    run_hook(tiny_model(), verbs=['neck.fuse'], dynamic=True)
+    assert asked == [dict(dynamic=False, mode='reduce-overhead'), dict(dynamic=True)]
+
+
 @pytest.mark.parametrize('verb', ['nck.project', 'neck.projekt'])
 def test_a_verb_that_does_not_exist_is_named(tiny_model, verb):
     with pytest.raises(ValueError, match=verb):
