@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from cmmasksd.checkpoints import load_checkpoint_file, load_weights
 from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.registry import MODELS, TRANSFORMS
+from cmmasksd.state_dicts import brief
 from cmmasksd.visualization import draw_panel
 
 Picture = str | Path | Image.Image | np.ndarray
@@ -61,13 +62,17 @@ class ReferringInferencer:
         weights: checkpoint file; None: CLIP's weights as far as the config names them, the rest random (of use in tests
             only).
         device: where to run; by default an accelerator if there is one.
+
+    Raises:
+        ValueError: a device that this machine or this build of torch has not, or a config without a test pipeline.
+        CheckpointError: weights that cannot be read or are another model's.
     """
 
     def __init__(
         self, config: str | Path | Config, weights: str | Path | None = None, device: str | torch.device | None = None
     ) -> None:
         self.cfg = config if isinstance(config, Config) else Config.fromfile(config)
-        self.device = torch.device(device or get_device())
+        self.device = _find_device(device)
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'cmmasksd')):
             self.model = MODELS.build(self.cfg.model)
             self.pipeline = Compose([TRANSFORMS.build(step) for step in self._steps()])
@@ -122,6 +127,17 @@ class ReferringInferencer:
                 'use a whole config, such as those in configs/cm_masksd.'
             ) from None
         return [step for step in steps if step['type'].rsplit('.')[-1] not in ANNOTATION_STEPS]
+
+
+def _find_device(device: str | torch.device | None) -> torch.device:
+    try:
+        found = torch.device(device or get_device())
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f'device {device!r} cannot be used here ({brief(error, 120)}); give {get_device()!r}, or None'
+        ) from error
+    return found
 
 
 def _as_input(image: Picture) -> dict[str, Any]:

@@ -364,3 +364,11 @@ def test_weights_that_fit(
     model = ReferringInferencer(small_config(tiny_config), tmp_path / 'mine.pth', device='cpu').model
     loaded = {key: value for key, value in model.state_dict().items() if not key.startswith('distillation.')}
     assert len(loaded) > 100 and all(torch.equal(value, state[key]) for key, value in loaded.items())
+
+
+@pytest.mark.parametrize('device', ['cudaX', 'gpu', 'cuda:99', 5.0])
+def test_a_device_that_is_not_there(device: Any) -> None:
+    config = Path(__file__).parents[2] / 'configs/cm_masksd/vit-tiny_refshapes.py'
+    with pytest.raises(ValueError, match=f'^device {device!r} cannot be used here .*; give .*, or None$') as caught:
+        ReferringInferencer(config, device=device)
+    assert len(str(caught.value)) < 300

@@ -64,12 +64,13 @@ class ReferringVisualizationHook(Hook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[SegDataSample] | None = None
     ) -> None:
-        self._draw(runner, outputs or (), runner.val_dataloader.dataset)
+        self._draw(runner, outputs or (), runner.val_dataloader.dataset, runner.iter)
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[SegDataSample] | None = None
     ) -> None:
-        self._draw(runner, outputs or (), runner.test_dataloader.dataset)
+        # runner.iter would read the training data, which a test does without
+        self._draw(runner, outputs or (), runner.test_dataloader.dataset, step=0)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self._tell(runner, runner.val_dataloader.dataset)
@@ -77,7 +78,7 @@ class ReferringVisualizationHook(Hook):
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self._tell(runner, runner.test_dataloader.dataset)
 
-    def _draw(self, runner: Runner, samples: Sequence[SegDataSample], dataset: Dataset) -> None:
+    def _draw(self, runner: Runner, samples: Sequence[SegDataSample], dataset: Dataset, step: int) -> None:
         if not self.draw or runner.rank != 0:
             return
         split, interval = _split_name(dataset), self._interval(dataset, runner.world_size)
@@ -91,7 +92,7 @@ class ReferringVisualizationHook(Hook):
             name = stem if self._drawn[stem] == 1 else f'{stem}_{self._drawn[stem]}'
             out_file = str(self._folder(runner, split) / f'{name}.png') if self.out_dir is not None else None
             image = mmcv.bgr2rgb(mmcv.imread(sample.img_path, flag='color_ignore_orientation'))
-            runner.visualizer.add_datasample(f'{split}_{name}', image, sample, out_file=out_file, step=runner.iter)
+            runner.visualizer.add_datasample(f'{split}_{name}', image, sample, out_file=out_file, step=step)
 
     def _interval(self, dataset: Dataset, processes: int) -> int:
         if self.interval is not None:

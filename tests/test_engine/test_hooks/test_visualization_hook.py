@@ -38,8 +38,7 @@ def make_runner(folder: Path, length: int, world_size: int = 1) -> SimpleNamespa
     said: list[str] = []
     return SimpleNamespace(
         rank=0,
-        world_size=world_size,
-        iter=0,
+        world_size=world_size,  # no iter: mmengine would build the training loop for it
         log_dir=str(folder),
         test_dataloader=SimpleNamespace(dataset=Split(length)),
         visualizer=SimpleNamespace(
