@@ -6,7 +6,6 @@ python tools/analysis_tools/soak.py configs/cm_masksd/vit-tiny_refshapes.py --cf
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from mmengine.hooks import Hook
 
 from cmmasksd.cfg_options import CfgOptions, merge_options
 from cmmasksd.engine.leaves import leaf_configs
+from cmmasksd.strict_json import to_json
 
 Sample = dict[str, int]
 
@@ -151,7 +151,7 @@ def main() -> None:
     summary = summarise(watch.samples, args.warm_up)
     print(report(summary))
     if args.out:
-        Path(args.out).write_text(json.dumps(dict(summary, each=watch.samples), indent=2) + '\n')
+        Path(args.out).write_text(to_json(dict(summary, each=watch.samples), indent=2) + '\n')
 
 
 if __name__ == '__main__':

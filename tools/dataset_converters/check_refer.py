@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -72,6 +71,7 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
 def main() -> int:
     args = parse_args()
     from cmmasksd.datasets.checking import check_refer, describe
+    from cmmasksd.strict_json import to_json
 
     report = check_refer(
         args.root,
@@ -85,7 +85,7 @@ def main() -> int:
         show_progress=True,
     )
     if args.json:
-        args.json.write_text(json.dumps(report.to_dict(), indent=2) + '\n')
+        args.json.write_text(to_json(report.to_dict(), indent=2) + '\n')
     print(describe(report, args.max_examples))
     return 1 if report.number('error') else 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import platform
 import shlex
 import sys
@@ -14,6 +13,8 @@ from typing import Any
 
 import torch
 from prettytable import PrettyTable
+
+from cmmasksd.strict_json import to_json
 
 from .comparing import Comparison
 from .data import DataMeasurement
@@ -121,5 +122,5 @@ def write_report(
         comparisons=[dataclasses.asdict(comparison) for comparison in comparisons],
         data={name: dataclasses.asdict(one) for name, one in data.items()},
     )
-    (folder / 'benchmark.json').write_text(json.dumps(content, indent=1) + '\n')
+    (folder / 'benchmark.json').write_text(to_json(content, indent=1) + '\n')
     (folder / 'benchmark.txt').write_text('\n\n'.join(tables) + '\n')
