@@ -62,10 +62,12 @@ class Recorder(Hook):
     def __init__(self) -> None:
         self.places: list[tuple[int, int]] = []
         self.groups: list[list[float]] = []
+        self.logged: list[float] = []  # as base_lr
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self.places.append((runner.epoch, runner.iter))
         self.groups.append([group['lr'] for group in runner.optim_wrapper.optimizer.param_groups])
+        self.logged += runner.optim_wrapper.get_lr()['base_lr']
 
     @property
     def rates(self) -> list[float]:

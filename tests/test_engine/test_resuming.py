@@ -62,6 +62,7 @@ def test_rates_are_those_of_a_run_that_had_the_config_from_its_start(
     length = len(resumed.places) and sum(epoch == 2 for epoch, _ in whole.places)
     assert resumed.places == whole.places[2 * length :] and len(resumed.places) >= 2
     assert resumed.groups == whole.groups[2 * length :]
+    assert resumed.logged == whole.logged[2 * length :]
     assert resumed.rates[-1] < resumed.rates[0] or 'schedule' in change
 
 
@@ -140,12 +141,14 @@ def test_a_place_within_an_epoch_keeps_its_share_of_it(tmp_path: Path) -> None:
     """Saved after 8 of 6 + 6 iterations, a third of the second epoch; batches of one make that 16 of 24."""
     by_iteration = dict(default_hooks__checkpoint=dict(type='CheckpointHook', interval=8, by_epoch=False))
     hooks: list[dict[str, Any]] = [dict(type=name) for name in ('EpochSeedHook', 'ResumeHook', 'RunCheckHook')]
+    schedule = CHANGES['schedules by epoch and iteration']
     train(tmp_path / 'saved', custom_hooks=hooks, **by_iteration)
     for batch_size, place in ((1, 16), (2, 8), (3, 5)):
-        options = dict(load_from=str(tmp_path / 'saved' / 'iter_8.pth'), train_dataloader__batch_size=batch_size)
-        runner, recorder = train(tmp_path / str(batch_size), resume=True, custom_hooks=hooks, **options)
+        options = dict(load_from=str(tmp_path / 'saved' / 'iter_8.pth'), resume=True, custom_hooks=hooks)
+        sizes = dict(train_dataloader__batch_size=batch_size, **schedule)
+        _, recorder = train(tmp_path / str(batch_size), **options, **sizes)
         assert recorder.places[0] == (1, place) and recorder.places[-1] == (3, 48 // batch_size - 1)
-        _, whole = train(tmp_path / f'whole {batch_size}', train_dataloader__batch_size=batch_size)
+        _, whole = train(tmp_path / f'whole {batch_size}', **sizes)
         assert recorder.groups == whole.groups[place:]
 
 
