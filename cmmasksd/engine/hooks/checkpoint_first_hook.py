@@ -22,8 +22,6 @@ class CheckpointFirstHook(Hook):
     said in one line of the log, as is a resume that finds no checkpoint.
     """
 
-    priority = 'LOWEST'  # after the checkpoint hook has said what is resumed, and StrictLoadHook has looked at it
-
     def __init__(self) -> None:
         self._waiting: dict[str, tuple[Any, str]] = {}  # of each tower, by the prefix of its names
 

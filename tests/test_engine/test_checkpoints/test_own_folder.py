@@ -125,6 +125,25 @@ def test_a_checkpoint_of_another_folder_is_resumed_by_its_path_and_that_folder_l
     assert names == ['epoch_3.pth', 'epoch_4-hash.pth', 'epoch_4.pth'] and contents(tmp_path / 'a') == before
 
 
+def test_nothing_is_published_of_a_best_one_that_is_elsewhere(tmp_path: Path) -> None:
+    both = {**KEPT, 'save_best': ['mIoU', 'oIoU'], 'published_keys': ['state_dict']}
+    train(tmp_path / 'a', 1, [5.0], **both)
+    source = dict(load_from=str(tmp_path / 'a' / 'epoch_1.pth'), resume=True, scores=[6.0])
+    make_run(tmp_path / 'b', train_cfg=dict(by_epoch=True, max_epochs=2), checkpoint=both, **source).train()
+    names = [re.sub(r'-\w{8}', '-hash', name) for name in checkpoints(tmp_path / 'b')]
+    assert names == ['best_mIoU_epoch_2-hash.pth', 'best_mIoU_epoch_2.pth', 'epoch_2-hash.pth', 'epoch_2.pth']
+
+
+def test_a_validation_made_up_in_a_copy_is_noted_in_its_own_last_checkpoint(tmp_path: Path) -> None:
+    train(tmp_path / 'a', 2, [])
+    shutil.copytree(tmp_path / 'a', tmp_path / 'b')
+    before = contents(tmp_path / 'a')
+    train(tmp_path / 'b', 2, [5.0], resume=True)
+    hub = load_checkpoint_file(tmp_path / 'b' / 'epoch_2.pth')['message_hub']['runtime_info']
+    assert (hub['best_score'], hub['best_ckpt']) == (5.0, 'best_mIoU_epoch_2.pth')
+    assert contents(tmp_path / 'a') == before
+
+
 def test_the_last_one_of_the_other_folder_is_never_followed(tmp_path: Path) -> None:
     train(tmp_path / 'a', 1, [5.0])
     (tmp_path / 'b').mkdir()
