@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cmmasksd.compat import checkpoint_globals, checkpoint_schemes
-from cmmasksd.state_dicts import brief, compare, describe_layout, unwrap_checkpoint
+from cmmasksd.state_dicts import POSITIONS, brief, compare, describe_layout, unwrap_checkpoint
 
 
 class CheckpointError(ValueError):
@@ -231,7 +231,7 @@ def check_weights(model: nn.Module, state: Mapping[str, Any], source: str) -> No
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise CheckpointError(f"{source} holds no state dict; save the model's state_dict()")
     own = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    faults = compare(_without_branches(own), _without_branches(state), resizable='visual.positional_embedding')
+    faults = compare(_without_branches(own), _without_branches(state), resizable=POSITIONS)
     if not faults:
         return
     layout = '' if own.keys() & state.keys() else describe_layout(state)

@@ -13,6 +13,7 @@ _ENTRIES = ('state_dict', 'model', 'model_state_dict', 'module', 'net', 'weights
 _PREFIXES = ('module.', 'model.')  # of DistributedDataParallel and Lightning
 _COMPILED = '_orig_mod.'  # of torch.compile, before the names of whatever it compiled
 _COUNTERS = ('n_averaged', 'steps')  # of torch's and mmengine's averaged models, beside ``module.``
+POSITIONS = ('visual.positional_embedding', 'visual.trunk.pos_embed')  # (..., n, D), resized at load
 CLIP_NAMES = ('visual.', 'transformer.', 'token_embedding.', 'positional_embedding', 'ln_final.', 'text_projection')
 HUGGING_FACE_NAMES = ('text_model.', 'vision_model.')
 _LAYOUTS = {  # beginnings of names -> what has them, and what to do
@@ -83,13 +84,13 @@ def describe_layout(names: Iterable[str]) -> str:
     return ''
 
 
-def compare(own: Mapping[str, torch.Size], state: Mapping[str, Any], resizable: str = '') -> str:
+def compare(own: Mapping[str, torch.Size], state: Mapping[str, Any], resizable: tuple[str, ...] = ()) -> str:
     """How a state dict differs from a model, in few words: of each kind of fault the number and the first name.
 
     Args:
         own: the shape of each of the model's tensors.
         state: what is to be loaded.
-        resizable: an ending of names whose rows (n, D) may be of another number; '' for none.
+        resizable: endings of names whose rows (..., n, D) may be of another number.
 
     Returns:
         Such as ``3 missing, such as visual.proj; 1 unknown, such as head.weight``; '' where nothing differs.
@@ -104,8 +105,9 @@ def compare(own: Mapping[str, torch.Size], state: Mapping[str, Any], resizable: 
     return '; '.join(f'{len(found)} {fault}, such as {found[0]:.80}' for fault, found in faults.items() if found)
 
 
-def _fits(name: str, value: Any, shape: torch.Size, resizable: str) -> bool:
+def _fits(name: str, value: Any, shape: torch.Size, resizable: tuple[str, ...]) -> bool:
     if not isinstance(value, Tensor):
         return False
-    rows_differ = bool(resizable) and name.endswith(resizable) and value.dim() == 2 and value.shape[1:] == shape[1:]
-    return value.shape == shape or rows_differ
+    if value.shape == shape or not name.endswith(resizable):
+        return value.shape == shape
+    return value.dim() == len(shape) and (value.shape[:-2], value.shape[-1]) == (shape[:-2], shape[-1])

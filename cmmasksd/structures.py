@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -32,9 +33,9 @@ class TextFeatures:
     Attributes:
         words: (E, L, D_t), the tower's last normalised layer, for the decoder's cross-attention.
         tokens: (E, L, C), the same in the joint space of image and text.
-        sentence: (E, C), the sentence feature: the token at EOT in the joint space.
+        sentence: (E, C), the sentence feature in the joint space; CLIP's is the token at EOT.
         padding: (E, L) bool, True at the positions after EOT.
-        word_tokens: (E, L) bool, True at word tokens: neither SOT, EOT nor padding.
+        word_tokens: (E, L) bool, True at word tokens: neither special tokens (SOT, EOT) nor padding.
     """
 
     words: Tensor
@@ -46,6 +47,25 @@ class TextFeatures:
     def __getitem__(self, rows: slice) -> TextFeatures:
         """The features of some of the expressions."""
         return TextFeatures(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class TokenizedExamples:
+    """What a pipeline's tokenizer makes of a few expressions, for a text encoder to compare with its own tokens.
+
+    Attributes:
+        name: the tokenizer, for messages.
+        input_ids: (n, L) int64.
+        word_tokens: (n, L) bool, True at word tokens.
+        vocab_size: ids that it can give.
+        model_vocab_size: word embeddings of the model that it belongs to, where that is known.
+    """
+
+    name: str
+    input_ids: np.ndarray
+    word_tokens: np.ndarray
+    vocab_size: int
+    model_vocab_size: int | None = None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ NAMES = {
         'ReferringDataPreprocessor',
         'OpenCLIPVisionTransformer',
         'OpenCLIPTextTransformer',
+        'HuggingFaceTextEncoder',
         'ImageBackboneAdapter',
         'TimmBackbone',
         'CrossModalFPN',

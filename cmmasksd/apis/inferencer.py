@@ -16,6 +16,7 @@ from mmengine.registry import DefaultScope
 from PIL import Image, ImageOps
 
 from cmmasksd.checkpoints import load_checkpoint_file, load_weights
+from cmmasksd.engine.checks import check_tokens
 from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.registry import MODELS, TRANSFORMS
 from cmmasksd.state_dicts import brief
@@ -76,6 +77,7 @@ class ReferringInferencer:
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'cmmasksd')):
             self.model = MODELS.build(self.cfg.model)
             self.pipeline = Compose([TRANSFORMS.build(step) for step in self._steps()])
+        check_tokens(self.cfg, self.model, loaders=('test_dataloader',))
         if weights is None:
             self.model.init_weights()
         else:

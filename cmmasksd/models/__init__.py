@@ -6,13 +6,14 @@ from cmmasksd.models.decode_heads import DecodeHeadAdapter, VisionLanguageDecode
 from cmmasksd.models.distillation import LMVSD, VMLSD
 from cmmasksd.models.necks import CrossModalFPN
 from cmmasksd.models.segmentors import ReferringSegmentor
-from cmmasksd.models.text_encoders import OpenCLIPTextTransformer
+from cmmasksd.models.text_encoders import HuggingFaceTextEncoder, OpenCLIPTextTransformer
 
 __all__ = [
     'LMVSD',
     'VMLSD',
     'CrossModalFPN',
     'DecodeHeadAdapter',
+    'HuggingFaceTextEncoder',
     'ImageBackboneAdapter',
     'OpenCLIPTextTransformer',
     'OpenCLIPVisionTransformer',

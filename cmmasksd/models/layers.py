@@ -110,8 +110,9 @@ def joint_statistics(branches: int, *modules: nn.Module) -> Iterator[None]:
 class MultiheadAttention(nn.MultiheadAttention):
     """``nn.MultiheadAttention``, batch first, that always runs torch's scaled-dot-product kernel.
 
-    torch's own forward leaves that kernel for a slower one in evaluation. Parameters, their names and their
-    initialisation are torch's.
+    torch's own forward leaves that kernel for a slower one in evaluation: with 1,297 tokens of width 768 on one CPU
+    core this one took 0.55 to 0.60 of its time there, and 0.82 to 0.95 in training (torch 2.11, CPU time, three
+    rounds). Parameters, their names and their initialisation are torch's.
     """
 
     def __init__(
@@ -136,8 +137,8 @@ class MultiheadAttention(nn.MultiheadAttention):
             value: (B, K, vdim).
             key_padding_mask: (B, K) bool, True at keys to ignore; not together with ``attn_mask``.
             need_weights: for the signature's sake; the fused kernel has no weights to give.
-            attn_mask: (Q, K), added to the scores, or bool, True where attention is allowed *not* to go (torch's
-                meaning).
+            attn_mask: (Q, K) or (B, heads, Q, K), added to the scores, or bool, True where attention is allowed *not*
+                to go (torch's meaning).
 
         Returns:
             (B, Q, D) and None.

@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from cmmasksd.clip_weights import load_clip_state_dict
-from cmmasksd.state_dicts import brief, compare
+from cmmasksd.state_dicts import POSITIONS, brief, compare
 
 Architecture = str | dict[str, Any]
 
@@ -54,6 +54,11 @@ class OpenCLIPTower(BaseModule):
         self.config = get_architecture(architecture)
         self.pretrained = pretrained
 
+    @property
+    def name(self) -> str:
+        """The architecture, for messages."""
+        return f"'{self.architecture}'" if isinstance(self.architecture, str) else "the config's architecture"
+
     def init_weights(self) -> None:
         """Loads the CLIP weights named by ``pretrained``.
 
@@ -68,7 +73,7 @@ class OpenCLIPTower(BaseModule):
         clip = load_clip_state_dict(self.pretrained, name, bool(self.config.get('quick_gelu', False)))
         weights = self.select_weights(clip)
         own = {name: tensor.shape for name, tensor in self.state_dict().items()}
-        faults = compare(own, weights, resizable='visual.positional_embedding')
+        faults = compare(own, weights, resizable=POSITIONS)
         try:
             if not faults:
                 self.load_state_dict(weights, strict=True)

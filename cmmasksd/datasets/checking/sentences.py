@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from cmmasksd.datasets.checking.annotations import CheckedRef, CheckedSet, name_some
 from cmmasksd.datasets.checking.report import Kind, Report
-from cmmasksd.datasets.transforms.text import clip_tokenizer
+from cmmasksd.datasets.transforms.tokenizers import clip_tokenizer
 
 NO_TOKENS = Kind('no-tokens', 'error', "sentences of which CLIP's tokenizer leaves nothing")
 AMBIGUOUS = Kind('ambiguous-sentence', 'warning', 'sentences that are said of several objects of one picture')

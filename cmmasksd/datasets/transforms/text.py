@@ -1,44 +1,27 @@
-"""Which sentences of a ref are used, and their CLIP tokens."""
+"""Which sentences of a ref are used, and their tokens."""
 
 from __future__ import annotations
 
 import logging
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
-import regex as re
 from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 
 from cmmasksd.datasets.transforms.loading import name_record
+from cmmasksd.datasets.transforms.tokenizers import get_tokenizer
 from cmmasksd.registry import TRANSFORMS
-
-if TYPE_CHECKING:
-    from open_clip.tokenizer import SimpleTokenizer
+from cmmasksd.structures import TokenizedExamples
 
 MODES = ('random', 'all', 'first')
-CLIP_CONTEXT_LENGTH = 77
-
-
-@cache
-def clip_tokenizer() -> SimpleTokenizer:
-    """CLIP's byte-pair tokenizer, to which ``<start_of_text>`` and ``<end_of_text>`` are characters like any others: a
-    sentence that holds them would end there.
-
-    Imported at first use: open_clip takes seconds to import, and readers of this package need not pay them.
-    """
-    from open_clip.tokenizer import SimpleTokenizer
-
-    tokenizer = SimpleTokenizer()
-    special = '|'.join(tokenizer.decoder[token] for token in tokenizer.all_special_ids)
-    tokenizer.pat = re.compile(tokenizer.pat.pattern.removeprefix(f'{special}|'), re.IGNORECASE)
-    return tokenizer
+EXAMPLES = ('left zebra', 'the man in a red shirt who stands behind the table', 'zebra ' * 300)
 
 
 @lru_cache(maxsize=2**14)
-def _encode(text: str) -> tuple[int, ...]:
-    return tuple(clip_tokenizer().encode(text))
+def _encode(text: str, token_length: int, tokenizer: str | None) -> tuple[tuple[int, ...], tuple[bool, ...], bool]:
+    ids, words, cut = get_tokenizer(tokenizer).encode(text, token_length)
+    return tuple(ids), tuple(words), cut
 
 
 @cache
@@ -51,13 +34,13 @@ def _say_that_sentences_are_cut(token_length: int) -> None:
     print_log(message, logger='current', level=logging.WARNING)
 
 
-def tokenize(text: str, token_length: int) -> np.ndarray:
-    """CLIP's tokens of an expression: SOT, word tokens, EOT, then zeros; a longer one is cut and keeps EOT in the last
-    slot, as in CRIS.
+def tokenize(text: str, token_length: int, tokenizer: str | None = None) -> np.ndarray:
+    """The tokens of an expression, special ones included, then padding; a longer one is cut and keeps its end (EOT).
 
     Args:
-        text: the expression; CLIP cleans it and makes it lower-case.
-        token_length: L, SOT and EOT included.
+        text: the expression; the tokenizer cleans it (CLIP's makes it lower-case).
+        token_length: L, special tokens included.
+        tokenizer: see :class:`TokenizeExpressions`.
 
     Returns:
         (L,) int64.
@@ -68,16 +51,12 @@ def tokenize(text: str, token_length: int) -> np.ndarray:
     """
     if not isinstance(text, str):
         raise TypeError(f'an expression must be a string, got {text!r:.80}')
-    words = _encode(text)
-    if not words:
+    ids, words, cut = _encode(text, token_length, tokenizer)
+    if not any(words):
         raise ValueError(f'the expression {text!r} is empty: give at least one word')
-    if len(words) > token_length - 2:
+    if cut:
         _say_that_sentences_are_cut(token_length)
-        words = words[: token_length - 2]
-    ids = np.zeros(token_length, dtype=np.int64)
-    tokenizer = clip_tokenizer()
-    ids[: len(words) + 2] = tokenizer.sot_token_id, *words, tokenizer.eot_token_id
-    return ids
+    return np.array([*ids, *[get_tokenizer(tokenizer).pad] * (token_length - len(ids))], dtype=np.int64)
 
 
 @TRANSFORMS.register_module()
@@ -122,32 +101,53 @@ class SelectSentences(BaseTransform):
 
 @TRANSFORMS.register_module()
 class TokenizeExpressions(BaseTransform):
-    """CLIP's tokens of ``texts``: sets ``input_ids`` (K, L) int64.
+    """Tokens of ``texts``: sets ``input_ids`` (K, L) int64.
 
     Args:
-        token_length: L; 17 in the paper, 22 on G-Ref, at most CLIP's 77.
+        token_length: L; 17 in the paper, 22 on G-Ref, at most the tokenizer's bound (CLIP's 77). Text towers that look
+            both ways (SigLIP's) want all of it.
+        tokenizer: the text encoder's own: the name of a model of open_clip (``ViT-B-16-SigLIP2``); a folder with the
+            files of a Hugging Face tokenizer, which needs no network; a name on the hub (``bert-base-uncased``); None:
+            CLIP's.
 
     Raises:
-        ValueError: a length that is no whole number within bounds, no expression at all, or one without any word.
+        ValueError: a length that is no whole number within bounds, a tokenizer that cannot be read, no expression at
+            all, or one without any word.
         TypeError: an expression that is no string.
+        ImportError: the tokenizer needs transformers, which is not installed.
     """
 
-    def __init__(self, token_length: int = 17) -> None:
-        if type(token_length) is not int or not 3 <= token_length <= CLIP_CONTEXT_LENGTH:
+    def __init__(self, token_length: int = 17, tokenizer: str | None = None) -> None:
+        found = get_tokenizer(tokenizer)  # in the main process: workers that are forked later need not import it each
+        fewest = found.special_tokens + 1
+        if type(token_length) is not int or not fewest <= token_length <= found.context_length:
             raise ValueError(
-                f'TokenizeExpressions.token_length must be a whole number from 3 to {CLIP_CONTEXT_LENGTH}, got '
+                f'TokenizeExpressions.token_length must be a whole number from {fewest} to {found.context_length}, got '
                 f'{token_length!r}.'
             )
         self.token_length = token_length
-        clip_tokenizer()  # in the main process: workers that are forked later need not import open_clip each
+        self.tokenizer = tokenizer
 
     def transform(self, results: dict) -> dict:
         """Adds ``input_ids``."""
         if not len(results['texts']):
             raise ValueError(f'{name_record(results)}: there is no expression; ask for at least one.')
         try:
-            results['input_ids'] = np.stack([tokenize(text, self.token_length) for text in results['texts']])
+            ids = [tokenize(text, self.token_length, self.tokenizer) for text in results['texts']]
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f'{name_record(results)}: {error}.') from error
+        results['input_ids'] = np.stack(ids)
         return results
+
+    def examples(self) -> TokenizedExamples:
+        """Short, middle and long expressions, for the text encoder's ``check_tokenizer``."""
+        tokenizer, length = get_tokenizer(self.tokenizer), self.token_length
+        encoded = [tokenizer.encode(text, length) for text in EXAMPLES]
+        return TokenizedExamples(
+            name=tokenizer.name,
+            input_ids=np.array([ids + [tokenizer.pad] * (length - len(ids)) for ids, _, _ in encoded]),
+            word_tokens=np.array([words + [False] * (length - len(words)) for _, words, _ in encoded]),
+            vocab_size=tokenizer.vocab_size,
+            model_vocab_size=tokenizer.model_vocab_size,
+        )

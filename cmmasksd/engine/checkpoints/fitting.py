@@ -9,16 +9,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from cmmasksd.checkpoints import CheckpointError
-from cmmasksd.state_dicts import brief, compare, describe_layout
+from cmmasksd.state_dicts import POSITIONS, brief, compare, describe_layout
 
-RESIZABLE = 'visual.positional_embedding'  # its rows are resized at load
 WHOLE = ('meta', 'message_hub', 'optimizer')  # what a resume goes on with, beside the weights
 
 
 def holds_all(state: Mapping[str, Any], part: nn.Module, prefix: str) -> bool:
     """Whether a state dict of the whole model has every parameter and buffer of one part, each of a shape that fits."""
     own = {f'{prefix}{name}': tensor.shape for name, tensor in part.state_dict().items()}
-    return not compare(own, {name: state[name] for name in own.keys() & state.keys()}, RESIZABLE)
+    return not compare(own, {name: state[name] for name in own.keys() & state.keys()}, POSITIONS)
 
 
 def check_part(model: nn.Module, state: Mapping[str, Any], source: str) -> None:
@@ -34,7 +33,7 @@ def check_part(model: nn.Module, state: Mapping[str, Any], source: str) -> None:
         raise CheckpointError(
             f'{source} holds {layout}; here (load_from) the checkpoint of a whole segmentor is wanted, or a part of one'
         )
-    unfit = [name for name in sorted(common) if compare({name: own[name]}, {name: state[name]}, RESIZABLE)]
+    unfit = [name for name in sorted(common) if compare({name: own[name]}, {name: state[name]}, POSITIONS)]
     if unfit:
         shape = tuple(state[unfit[0]].shape) if isinstance(state[unfit[0]], Tensor) else type(state[unfit[0]]).__name__
         raise CheckpointError(

@@ -10,17 +10,21 @@ from torch.utils.data import DataLoader
 from cmmasksd.engine.checks.counting import check_counting
 from cmmasksd.engine.checks.schedule import check_floors, check_schedule
 from cmmasksd.engine.checks.settings import ConfigError
+from cmmasksd.engine.checks.tokens import check_tokens
 
 
 def check_run(runner: Runner) -> None:
-    """Makes sure that a training has data, that its schedules fit it and that all in it counts alike.
+    """Makes sure that a training has data, that its schedules fit it, that all in it counts alike and that pipelines
+    and text encoder read the same tokens.
 
     Reads the annotations of train and val, if that was not done. Loops that are neither of mmengine's two are left
     alone.
 
     Raises:
         ConfigError: the first thing that is not so.
+        ValueError: likewise, of tokens.
     """
+    check_tokens(runner.cfg, runner.model)
     loop = runner.train_loop
     check_loader(loop.dataloader, 'train_dataloader')
     if runner.val_loop is not None:

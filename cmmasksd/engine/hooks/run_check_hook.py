@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import BaseLoop, Runner
 
-from cmmasksd.engine.checks import check_loader, check_run, unfinished_warm_ups
+from cmmasksd.engine.checks import check_loader, check_run, check_tokens, unfinished_warm_ups
 from cmmasksd.registry import HOOKS
 
 
@@ -36,6 +36,7 @@ class RunCheckHook(Hook):
         self._warn_of_batch_size(runner, counts)
 
     def before_test_epoch(self, runner: Runner) -> None:
+        check_tokens(runner.cfg, runner.model)
         check_loader(runner.test_dataloader, 'test_dataloader')
 
     @staticmethod

@@ -21,6 +21,7 @@ STEMS: tuple[tuple[str, ...], ...] = (
     ('downsample_layers.0',),  # ConvNeXt
     ('conv1', 'bn1', 'act1', 'maxpool'),  # timm's ResNets
     ('stem_0', 'stem_1'),  # timm's ConvNeXt
+    ('stem_conv1', 'stem_conv2', 'stem_conv3', 'stem_pool'),  # timm's ResNets of CLIP
     ('conv_stem', 'bn1'),  # timm's EfficientNet and MobileNet
     ('conv1',),  # MobileNetV2
 )

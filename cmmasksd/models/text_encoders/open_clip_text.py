@@ -1,34 +1,48 @@
-"""CLIP's text tower, run at the expressions' own length."""
+"""The text tower of a model of open_clip, run at the expressions' own length where it may be."""
 
 from __future__ import annotations
 
-import torch
-from open_clip.model import _build_text_tower
-from open_clip.transformer import TextTransformer
-from torch import Tensor
+from types import ModuleType
+from typing import Any
 
-from cmmasksd.models.layers import use_fused_attention
+from open_clip.hf_model import HFTextEncoder
+from open_clip.model import _build_text_tower
+from torch import Tensor, nn
+
 from cmmasksd.models.open_clip_tower import Architecture, OpenCLIPTower
+from cmmasksd.models.text_encoders import clip_text_tower, hugging_face_tower
+from cmmasksd.models.text_encoders.checking import check_length, check_tokenizer
+from cmmasksd.models.text_encoders.transformers_models import read_config
 from cmmasksd.registry import MODELS
-from cmmasksd.structures import TextFeatures
+from cmmasksd.structures import TextFeatures, TokenizedExamples
 
 
 @MODELS.register_module()
 class OpenCLIPTextTransformer(OpenCLIPTower):
-    """open_clip's text transformer for L <= 77 tokens (Eq. 1).
+    """A text tower of open_clip for L tokens (Eq. 1).
 
-    Position embeddings and the causal mask are stored at CLIP's 77 and *sliced* to L, which is exact, for attention
-    only looks back.
+    CLIP's is run at L <= 77 tokens: its positions and causal mask are *sliced*, which is exact, for attention only
+    looks back. Towers that look both ways (SigLIP's, CLIPA's, some MobileCLIPs') take exactly the length that they were
+    trained with, padding included. The sentence is always open_clip's own ``encode_text``, before it is normalised;
+    which tokens are words is told by the special ids of the tower's tokenizer (see :mod:`token_roles`), which the
+    pipeline's TokenizeExpressions has to name.
 
     Args:
         architecture: open_clip name or config. ``ViT-B-16-quickgelu``: D_t 512, C 512; ``ViT-L-14-quickgelu``: D_t 768,
-            C 768.
+            C 768. Towers out of transformers need that package, and their config: ``text_cfg.hf_model_name`` is a name
+            on the hub, or a folder with a ``config.json``.
         pretrained: see :class:`~cmmasksd.models.open_clip_tower.OpenCLIPTower`.
         activation_checkpointing: recompute each block in the backward pass.
 
+    Attributes:
+        min_tokens, max_tokens: bounds of L.
+
     Raises:
-        ValueError: the architecture's text tower is not CLIP's causal transformer.
+        ValueError: the architecture's text tower cannot be built, or pools nothing.
+        ImportError: it needs transformers, which is not installed.
     """
+
+    text: Any
 
     def __init__(
         self,
@@ -37,55 +51,60 @@ class OpenCLIPTextTransformer(OpenCLIPTower):
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__(architecture, pretrained)
-        self.text = _build_text_tower(
-            self.config['embed_dim'], self.config['text_cfg'], self.config.get('quick_gelu', False)
-        )
-        causal = (
-            isinstance(self.text, TextTransformer) and self.text.attn_mask is not None and self.text.cls_emb is None
-        )
-        if not causal or self.text.pool_type != 'argmax':
-            raise ValueError(
-                f"The text tower of '{architecture}' is not CLIP's causal transformer; this text encoder needs one."
-            )
-        use_fused_attention(self.text)
-        self.text.set_grad_checkpointing(activation_checkpointing)
-        self.embed_dims: int = self.text.width
+        self.text = self._build()
+        if (reason := self._kind.prepare(self.text)) is not None:
+            raise ValueError(f'The text tower of {self.name} {reason}.')
+        self._kind.set_grad_checkpointing(self.text, activation_checkpointing)
+        self.roles = self._kind.roles(self.text, self.config['text_cfg'])
+        self.min_tokens, self.max_tokens = self._kind.token_lengths(self.text)
+        self.embed_dims: int = self._kind.embed_dims(self.text)
         self.out_channels: int = self.config['embed_dim']
+
+    @property
+    def _kind(self) -> ModuleType:
+        return hugging_face_tower if isinstance(self.text, HFTextEncoder) else clip_text_tower
+
+    def check_tokenizer(self, examples: TokenizedExamples) -> None:
+        """Makes sure that the pipeline's tokens are those of this tower.
+
+        Raises:
+            ValueError: another length, ids that the tower has not, or special tokens where it sees words.
+        """
+        what = f'the text tower of {self.name}'
+        check_tokenizer(examples, what, self.text.vocab_size, self.roles, (self.min_tokens, self.max_tokens))
 
     def embed_text(self, input_ids: Tensor) -> Tensor:
         """Looks up token ids (E, L): word embeddings (E, L, D_t), before positions are added.
 
         Raises:
-            ValueError: more tokens than the tower has positions.
+            ValueError: a number of tokens that the tower does not take.
         """
-        if input_ids.shape[1] > self.text.context_length:
-            raise ValueError(
-                f'{input_ids.shape[1]} tokens, but the text tower has {self.text.context_length} positions: '
-                "lower the pipeline's TokenizeExpressions.token_length."
-            )
-        return self.text.token_embedding(input_ids)
+        check_length(input_ids.shape[1], 'the text tower', (self.min_tokens, self.max_tokens))
+        return self._kind.embed(self.text, input_ids)
 
     def encode_text(self, word_embeddings: Tensor, input_ids: Tensor) -> TextFeatures:
-        """Encodes word embeddings (E, L, D_t), masked or not; the ids (E, L) tell where EOT stands (CLIP: the largest
-        id).
-        """
-        text, length = self.text, input_ids.shape[1]
-        x = word_embeddings + text.positional_embedding[:length].to(word_embeddings.dtype)
-        words = text.ln_final(text.transformer(x, attn_mask=text.attn_mask[:length, :length]))  # (E, L, D_t)
-        tokens = words @ text.text_projection  # (E, L, C)
-        eot = input_ids.argmax(dim=1, keepdim=True)  # (E, 1)
-        position = torch.arange(length, device=input_ids.device)
-        return TextFeatures(
-            words=words,
-            tokens=tokens,
-            sentence=tokens.gather(1, eot[..., None].expand(-1, -1, tokens.shape[2])).squeeze(1),
-            padding=position > eot,
-            word_tokens=(position > 0) & (position < eot),
-        )
+        """Encodes word embeddings (E, L, D_t), masked or not; the ids (E, L) tell words, EOT and padding apart."""
+        return self._kind.encode(self.text, word_embeddings, input_ids, self.roles)
 
     def forward(self, input_ids: Tensor) -> TextFeatures:
         """``encode_text(embed_text(input_ids), input_ids)``."""
         return self.encode_text(self.embed_text(input_ids), input_ids)
 
     def select_weights(self, clip: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {f'text.{name}': tensor for name, tensor in clip.items() if not name.startswith(('visual.', 'logit_'))}
+        others = ('visual.', 'logit_', 'text_decoder.')  # text_decoder: CoCa's, which writes captions
+        constants = '.position_ids'  # older versions of transformers kept them
+        return {
+            f'text.{name}': tensor
+            for name, tensor in clip.items()
+            if not name.startswith(others) and not name.endswith(constants)
+        }
+
+    def _build(self) -> nn.Module:
+        text = dict(self.config['text_cfg'], hf_model_pretrained=False)
+        what = f'the text tower of {self.name}'
+        if text.get('hf_model_name'):
+            read_config(text['hf_model_name'], what)
+        try:
+            return _build_text_tower(self.config['embed_dim'], text, self.config.get('quick_gelu', False))
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f'The text tower of {self.name} cannot be built: {error}') from error

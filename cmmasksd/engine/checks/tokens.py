@@ -1,0 +1,44 @@
+"""Whether a config's pipelines make the tokens that its text encoder reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from cmmasksd.engine.leaves import leaf_configs
+from cmmasksd.registry import TRANSFORMS
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def check_tokens(cfg: Config, model: nn.Module, loaders: Sequence[str] = LOADERS) -> None:
+    """Lets the text encoder look at what each pipeline makes of a few expressions.
+
+    Pipelines and text encoders without a say in it are left alone.
+
+    Args:
+        cfg: the config.
+        model: built of it.
+        loaders: whose pipelines.
+
+    Raises:
+        ValueError: tokenizer and text encoder disagree; names the pipeline's loader and the mend.
+    """
+    encoder: Any = getattr(model.module if is_model_wrapper(model) else model, 'text_encoder', None)
+    if not hasattr(encoder, 'check_tokenizer'):
+        return
+    seen = []
+    for name in loaders:
+        for dataset in leaf_configs(cfg[name].dataset) if cfg.get(name) else ():
+            for step in dataset.get('pipeline', ()):
+                if step['type'].rsplit('.')[-1] != 'TokenizeExpressions' or step in seen:
+                    continue
+                seen.append(step)
+                try:
+                    encoder.check_tokenizer(TRANSFORMS.build(step).examples())
+                except ValueError as error:
+                    raise ValueError(f'{name}: {error}') from error
