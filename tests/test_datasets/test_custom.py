@@ -17,7 +17,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from cmmasksd.datasets import RefCOCODataset
-from cmmasksd.datasets.custom import make_custom
+from cmmasksd.datasets.custom import make_custom, publishing
 from cmmasksd.datasets.custom.problems import MAX_SHOWN
 from cmmasksd.datasets.refer import ReferError, decode_mask, load_refer
 
@@ -324,6 +324,18 @@ def test_a_row_with_two_faults_is_named_for_both(make: Callable) -> None:
     with pytest.raises(ReferError, match='^2 problems in') as caught:
         make([row(0, split='train'), dict(row(0, split='x'), image='none.jpg')])
     assert 'unknown' in str(caught.value) and 'no picture' in str(caught.value)
+
+
+def test_a_set_that_cannot_be_read_back_is_not_published(
+    make: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path, split_by: str) -> None:
+        raise ReferError(f'{folder.name} ({split_by}) cannot be read')
+
+    monkeypatch.setattr(publishing, 'read_annotations', refuse)
+    with pytest.raises(ReferError, match=r'my_set \(custom\) cannot be read'):
+        make([row(0)])
+    assert not list((tmp_path / 'out').iterdir())
 
 
 @pytest.mark.parametrize('suffix, lines', [('.csv', (3, 2)), ('.jsonl', (2, 1))])

@@ -102,6 +102,7 @@ REFUSED = {
     'BINBYTES': b'B' + struct.pack('<I', 2**31) + b'.',
     'LONG4': b'\x8b' + struct.pack('<i', 2**31 - 1) + b'.',
     'LONG1': b'\x8a\x40' + b'\1' * 64 + b'.',
+    'LONG1 at': b'\x8a\x09' + b'\0' * 8 + b'\1.',
     'LONG': b'L' + b'9' * 5000 + b'L\n.',
     'INT': b'I' + b'9' * 5000 + b'\n.',
     'FLOAT': b'F' + b'9' * 5000 + b'\n.',
