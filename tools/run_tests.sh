@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the checks of style and types and the tests in an environment of their own, which is made on the first run.
 #     bash tools/run_tests.sh [--flavour onedl|openmmlab] [pytest's arguments]
-# onedl (default) runs every test, openmmlab those that are not marked slow.
+# onedl (default) checks and runs every test, openmmlab runs those that are not marked slow. Two processes share the
+# tests; with `-n 0` among the arguments one runs them all, as a debugger wants it.
 # The exit status is pytest's, or that of the checks where pytest passes.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -18,11 +19,13 @@ fi
 make_environment "$flavour" tests
 cd "$root"
 checks=0
-step 'checking the style (ruff)' "$python" -m ruff check --output-format concise . || checks=$?
-step 'checking the format (ruff)' "$python" -m ruff format --check . || checks=$?
-step 'checking the types (mypy)' "$python" -m mypy || checks=$?
+if [ "$flavour" = onedl ]; then
+    step 'checking the style (ruff)' "$python" -m ruff check --output-format concise . || checks=$?
+    step 'checking the format (ruff)' "$python" -m ruff format --check . || checks=$?
+    step 'checking the types (mypy)' "$python" -m mypy || checks=$?
+fi
 echo "==> running the tests with the $flavour packages"
-"$python" -m pytest "$@"
+OMP_NUM_THREADS=1 "$python" -m pytest -n 2 --dist worksteal "$@"
 if [ "$checks" -ne 0 ]; then
     echo 'The tests pass; a check of style or types above does not.' >&2
 fi
