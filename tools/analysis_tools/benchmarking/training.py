@@ -102,13 +102,13 @@ def only_branches(model: nn.Module, names: tuple[str, ...]) -> Iterator[None]:
 
 
 def _optimiser(model: nn.Module, cfg: Config, amp: bool) -> OptimWrapper:
-    """The config's own optimiser at a learning rate of 0, which costs the same and keeps the weights for all
-    variants.
-    """
-    wrapper = copy.deepcopy(cfg.optim_wrapper)
-    wrapper.optimizer.lr = 0.0
-    wrapper.type = 'AutocastOptimWrapper' if amp else 'OptimWrapper'
-    return build_optim_wrapper(model, wrapper)
+    """The config's own optimiser at a rate of 0, which costs the same and keeps the weights for all variants."""
+    config = copy.deepcopy(cfg.optim_wrapper)
+    config.type = 'AutocastOptimWrapper' if amp else 'OptimWrapper'
+    wrapper = build_optim_wrapper(model, config)
+    for group in wrapper.param_groups:
+        group['lr'] = 0.0
+    return wrapper
 
 
 def _step(model: nn.Module, batch: dict[str, Any], optimiser: OptimWrapper, branches: tuple[str, ...]) -> None:
