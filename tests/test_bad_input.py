@@ -3,7 +3,7 @@ every known way.
 
 Each case is (how the folder is broken, what is raised, what it says); a case that raises nothing trains and evaluates.
 What concerns inference is in tests/test_apis/test_inferencer_bad_input.py, the files of strangers in
-tests/test_datasets and tests/test_checkpoints.py.
+tests/test_datasets and tests/test_checkpoints/test_reading.py.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from cmmasksd.clip_weights import load_clip_state_dict
-from cmmasksd.state_dicts import POSITIONS, brief, compare
+from cmmasksd.checkpoints.clip_weights import load_clip_state_dict
+from cmmasksd.checkpoints.state_dicts import POSITIONS, brief, compare
 
 Architecture = str | dict[str, Any]
 

@@ -180,7 +180,7 @@ def test_without_pretrained_nothing_is_read(tiny_architecture, monkeypatch, towe
     def fail(*arguments, **options):
         raise AssertionError('weights were read')
 
-    for module in ('cmmasksd.models.open_clip_tower', 'cmmasksd.clip_weights'):
+    for module in ('cmmasksd.models.open_clip_tower', 'cmmasksd.checkpoints.clip_weights'):
         monkeypatch.setattr(f'{module}.load_clip_state_dict', fail)
     monkeypatch.setattr('open_clip.pretrained.download_pretrained', fail)
     tower = tower_type(tiny_architecture)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from cmmasksd.checkpoints import CheckpointError
-from cmmasksd.state_dicts import POSITIONS, brief, compare, describe_layout
+from cmmasksd.checkpoints.state_dicts import POSITIONS, brief, compare, describe_layout
 
 WHOLE = ('meta', 'message_hub', 'optimizer')  # what a resume goes on with, beside the weights
 

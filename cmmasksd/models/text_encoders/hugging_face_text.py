@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from cmmasksd.checkpoints.state_dicts import brief
 from cmmasksd.models.text_encoders.checking import check_length, check_tokenizer
 from cmmasksd.models.text_encoders.token_roles import roles_of_hugging_face
 from cmmasksd.models.text_encoders.transformers_models import (
@@ -21,7 +22,6 @@ from cmmasksd.models.text_encoders.transformers_models import (
     run_encoder,
 )
 from cmmasksd.registry import MODELS
-from cmmasksd.state_dicts import brief
 from cmmasksd.structures import TextFeatures, TokenizedExamples
 
 

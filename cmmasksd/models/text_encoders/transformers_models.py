@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cmmasksd.state_dicts import brief
+from cmmasksd.checkpoints.state_dicts import brief
 
 INSTALL = "needs Hugging Face's transformers, which is not installed: pip install 'cmmasksd[transformers]'"
 

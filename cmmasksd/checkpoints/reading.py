@@ -6,7 +6,7 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from mmengine.runner import CheckpointLoader
 from mmengine.utils import digit_version
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from cmmasksd.checkpoints.state_dicts import brief, unwrap_checkpoint
 from cmmasksd.compat import checkpoint_globals, checkpoint_schemes
-from cmmasksd.state_dicts import POSITIONS, brief, compare, describe_layout, unwrap_checkpoint
 
 
 class CheckpointError(ValueError):
@@ -195,55 +195,6 @@ def first_of_machine(download: Callable[[], Path]) -> Path:
     finally:
         barrier()
     return download()
-
-
-def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], source: str) -> None:
-    """Loads a checkpoint's ``state_dict`` into a model, strictly; see :func:`check_weights`."""
-    state = checkpoint.get('state_dict', checkpoint)
-    check_weights(model, state, source)
-    load_into(model, state, source)
-
-
-def load_into(model: nn.Module, state: Mapping[str, Any], source: str) -> None:
-    """Loads what a state dict has of a model.
-
-    Raises:
-        CheckpointError: position embeddings of a grid that cannot be resized.
-    """
-    try:
-        model.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise CheckpointError(
-            f"{source} does not fit the config's model ({brief(reason)}); use the config it was trained with"
-        ) from error
-
-
-def check_weights(model: nn.Module, state: Mapping[str, Any], source: str) -> None:
-    """Makes sure that a state dict is one of this model; mmengine would load what fits and leave the rest random.
-
-    Distillation branches vanish at inference, so their weights may be absent or too many; position embeddings are
-    resized at load.
-
-    Raises:
-        CheckpointError: no state dict, or missing, unknown or ill-shaped weights; names the first of each.
-    """
-    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
-        raise CheckpointError(f"{source} holds no state dict; save the model's state_dict()")
-    own = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    faults = compare(_without_branches(own), _without_branches(state), resizable=POSITIONS)
-    if not faults:
-        return
-    layout = '' if own.keys() & state.keys() else describe_layout(state)
-    if layout:
-        raise CheckpointError(f'{source} holds {layout}; here the checkpoint of a training run is wanted')
-    raise CheckpointError(
-        f"{source} holds the weights of another model than the config's ({faults}); use the config it was trained with"
-    )
-
-
-def _without_branches(named: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in named.items() if not name.startswith('distillation.')}
 
 
 register_safe_loader()

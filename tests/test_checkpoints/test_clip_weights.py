@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from cmmasksd.checkpoints import CheckpointError, load_checkpoint_file
-from cmmasksd.clip_weights import load_clip_state_dict
+from cmmasksd.checkpoints.clip_weights import load_clip_state_dict
 
 CLIP_NAMES = {
     'visual.conv1.weight',

@@ -13,10 +13,10 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor
 
-from cmmasksd.checkpoints import CheckpointError, find_file, first_of_machine, identify, load_checkpoint_file
-from cmmasksd.hugging_face_clip import from_hugging_face
-from cmmasksd.state_dicts import CLIP_NAMES, HUGGING_FACE_NAMES, brief, describe_layout
-from cmmasksd.torchscript_archive import ArchiveError, read_torchscript_tensors
+from cmmasksd.checkpoints.hugging_face_clip import from_hugging_face
+from cmmasksd.checkpoints.reading import CheckpointError, find_file, first_of_machine, identify, load_checkpoint_file
+from cmmasksd.checkpoints.state_dicts import CLIP_NAMES, HUGGING_FACE_NAMES, brief, describe_layout
+from cmmasksd.checkpoints.torchscript_archive import ArchiveError, read_torchscript_tensors
 
 WEIGHT_SUFFIXES = ('.pt', '.pth', '.bin', '.ckpt', '.safetensors')
 _OPENAI_SETTINGS = ('input_resolution', 'context_length', 'vocab_size')  # integers that OpenAI keeps beside the weights
