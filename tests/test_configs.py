@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
+from cmmasksd.datasets.transforms import text
+from cmmasksd.datasets.transforms.tokenizers import CLIPTokenizer
 from cmmasksd.registry import (
     DATA_SAMPLERS,
     DATASETS,
@@ -28,7 +31,7 @@ from cmmasksd.registry import (
 )
 from tests.shipped_configs import CONFIGS, LOADERS, ROOT, load
 
-COUNT = 36  # raise it with every config that is added: then it is known that the new one was found and tested
+COUNT = 38  # raise it with every config that is added: then it is known that the new one was found and tested
 MAX_LINES = 60
 # those that differ by more than a number
 SHAPES = [name for name in CONFIGS if 'ablations' not in name or Path(name).stem in ('baseline', 'lmvsd-vmlsd_shared')]
@@ -107,6 +110,15 @@ def test_the_meta_model_runs_at_the_pipelines_size(name):
     assert logits.shape == (2, 1, *(4 * side for side in model.backbone.grid_size))
 
 
+def test_the_readmes_parameters_are_those_of_the_models():
+    readme = (ROOT / 'cm_masksd/README.md').read_text(encoding='utf-8')
+    rows = dict(re.findall(r'^\| `([\w/-]+\.py)`.*? \| ([\d,.]+) M \| [\d,]+ \|$', readme, re.MULTILINE))
+    assert set(rows) == {'vit-l_refcoco.py', 'modern/eva02-l_refcoco.py', 'modern/siglip2-so400m_refcoco.py'}
+    for name, count in rows.items():
+        parameters = sum(parameter.numel() for parameter in build_on_meta(f'cm_masksd/{name}').parameters())
+        assert f'{parameters / 1e6:,.1f}' == count, name
+
+
 @pytest.mark.parametrize('name', CONFIGS)
 def test_pipelines_agree_with_the_towers(name):
     cfg = load(name)
@@ -118,7 +130,7 @@ def test_pipelines_agree_with_the_towers(name):
         assert step_of(cfg, loader, 'SelectSentences').mode == ('random' if loader == 'train_dataloader' else 'all')
         lengths.add(step_of(cfg, loader, 'TokenizeExpressions').token_length)
     assert len(lengths) == 1
-    assert lengths.pop() <= model.text_encoder.text.context_length
+    assert model.text_encoder.min_tokens <= lengths.pop() <= model.text_encoder.max_tokens
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -178,9 +190,13 @@ def test_a_setting_changed_on_the_command_line_stays_by_itself(name):
 
 
 @pytest.mark.parametrize('name', CONFIGS)
-def test_every_other_type_exists(name):
+def test_every_other_type_exists(name, monkeypatch):
     cfg = load(name)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        tokenizers = {step_of(cfg, loader, 'TokenizeExpressions').get('tokenizer') for loader in LOADERS} - {None}
+        for tokenizer in tokenizers:  # on the hub; any will do
+            monkeypatch.setattr(text, 'get_tokenizer', lambda name: CLIPTokenizer())
+            assert tokenizer == cfg.model.text_encoder.architecture
         for loader in LOADERS:
             assert DATASETS.get(cfg[loader].dataset.type)
             assert DATA_SAMPLERS.get(cfg[loader].sampler.type) and FUNCTIONS.get(cfg[loader].collate_fn.type)

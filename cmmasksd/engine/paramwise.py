@@ -25,9 +25,12 @@ MULTIPLIERS = (
     'dcn_offset_lr_mult',
 )
 KNOWN = (*MULTIPLIERS, 'layer_decay_rate', 'custom_keys', 'bypass_duplicate')
-BLOCK = re.compile(r'\.(?:resblocks|blocks|layers)\.(\d+)\.')
-# what comes before a tower's first block, as open_clip and timm name it
-EMBEDDINGS = re.compile(r'\.(?:conv1|\w+_embedding|ln_pre|norm_pre|patch_embed|pos_embed|cls_token)(?:\.|$)')
+BLOCK = re.compile(r'\.(?:resblocks|blocks?|layers?)\.(\d+)\.')
+STEM = '.patch_embed.'  # timm's; of a hybrid it has blocks of its own
+# what comes before a tower's first block, as open_clip, timm and transformers name it
+EMBEDDINGS = re.compile(
+    r'\.(?:conv1|\w+_embedding|embeddings|embed_\w+|ln_pre|norm_pre|patch_embed|pos_embed|\w+_token)(?:\.|$)'
+)
 
 
 def check_paramwise(settings: Mapping[str, Any], optimizer: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -130,7 +133,7 @@ def layer_scales(model: nn.Module, rate: float) -> dict[str, float]:
     scales = dict.fromkeys(names, 1.0)
     for tower in TOWERS:
         own = [name for name in names if name.startswith(tower)]
-        blocks = {name: int(found[1]) for name in own if (found := BLOCK.search(name))}
+        blocks = {name: int(found[1]) for name in own if STEM not in name and (found := BLOCK.search(name))}
         if own and not blocks:
             raise ConfigError(
                 f'{WHERE}.layer_decay_rate needs towers of transformer blocks, and {tower[:-1]} has none: leave it '

@@ -39,6 +39,7 @@ def parse_args() -> argparse.Namespace:
         metavar='L',
         help='report sentences cut at these (default: 17 22)',
     )
+    parser.add_argument('--tokenizer', help="the models', as TokenizeExpressions takes it (default: CLIP's)")
     parser.add_argument(
         '--jobs',
         type=int,
@@ -58,7 +59,7 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
     """Refuses a wrong call before any work is done."""
     if not Path(args.root).expanduser().is_dir():
         parser.error(f'ROOT: {args.root} is no folder')
-    if any(not 3 <= length <= 77 for length in args.token_length):
+    if args.tokenizer is None and any(not 3 <= length <= 77 for length in args.token_length):
         parser.error('--token-length: CLIP takes 3 to 77 tokens')
     if args.max_examples < 0 or (args.jobs or 0) < 0:
         parser.error('--max-examples and --jobs must be at least 0')
@@ -71,8 +72,13 @@ def check_args(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Non
 def main() -> int:
     args = parse_args()
     from cmmasksd.datasets.checking import check_refer, describe
+    from cmmasksd.datasets.transforms.tokenizers import get_tokenizer
     from cmmasksd.strict_json import to_json
 
+    try:
+        get_tokenizer(args.tokenizer)
+    except (ImportError, ValueError) as error:
+        sys.exit(f'--tokenizer: {error}')
     report = check_refer(
         args.root,
         args.dataset,
@@ -81,6 +87,7 @@ def main() -> int:
         across=not args.no_across,
         sentence_field=args.sentence_field,
         token_lengths=args.token_length,
+        tokenizer=args.tokenizer,
         jobs=args.jobs,
         show_progress=True,
     )

@@ -19,6 +19,7 @@ from cmmasksd.datasets.refer.errors import ReferError
 from cmmasksd.datasets.refer.published import compare_counts
 from cmmasksd.datasets.refer.reader import find_images
 from cmmasksd.datasets.refer.records import Image, count_splits
+from cmmasksd.datasets.transforms.tokenizers import get_tokenizer
 
 COUNTS = Kind('published-counts', 'warning', 'numbers that differ from the published ones')
 DEAF = Kind('damage-unseen', 'warning', 'checks that could not be made')
@@ -33,6 +34,7 @@ def check_refer(
     across: bool = True,
     sentence_field: str = 'sent',
     token_lengths: Sequence[int] = (17, 22),
+    tokenizer: str | None = None,
     jobs: int | None = None,
     show_progress: bool = False,
 ) -> Report:
@@ -47,6 +49,7 @@ def check_refer(
             set is one of them.
         sentence_field: ``sent`` or ``raw``, whichever is to be trained on.
         token_lengths: L of the models in question.
+        tokenizer: their tokenizer, as TokenizeExpressions takes it; None: CLIP's.
         jobs: worker processes that decode; one per core by default, 0 works in this process.
         show_progress: draw a bar on standard error.
     """
@@ -58,7 +61,7 @@ def check_refer(
         if checked is None:
             return report
         _check_counts(checked, report)
-        check_sentences(checked, sentence_field, token_lengths, report)
+        check_sentences(checked, sentence_field, token_lengths, report, get_tokenizer(tokenizer))
         check_overlap_within(checked, report)
         if across:
             check_overlap_across(checked, root, dataset, split_by, report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,6 +37,9 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str, length: int) -> tuple[list[int], list[bool], bool]:
         """An expression's ids, at most ``length``, without padding; which of them are words; whether it was cut."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """What word tokens say."""
 
 
 @cache
@@ -75,6 +78,9 @@ class CLIPTokenizer:
         kept = words[: length - 2]
         ids = [self._tokenizer.sot_token_id, *kept, self._tokenizer.eot_token_id]
         return ids, [False, *[True] * len(kept), False], len(kept) < len(words)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(ids)
 
 
 class HuggingFaceTokenizer:
@@ -115,6 +121,9 @@ class HuggingFaceTokenizer:
             whole = self._tokenizer(text, truncation=True, max_length=length, **options)
         ids = [0 if each == self._stripped else each for each in whole['input_ids']]  # open_clip's CLIPA
         return ids, [not special for special in whole['special_tokens_mask']], cut
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(ids)
 
     def _take_apart(self, text: str) -> str:
         """Spaces between the characters of special tokens, which are pieces of the vocabulary too: of ``</s>``."""

@@ -5,6 +5,7 @@ import pickle
 import pytest
 
 from cmmasksd.datasets.transforms.text import tokenize
+from cmmasksd.datasets.transforms.tokenizers import get_tokenizer
 from tests.test_datasets.test_checking.test_annotations import check, found, texts
 from tests.test_datasets.test_refer.test_reader import make_ref, make_set, write_set
 
@@ -95,3 +96,22 @@ def test_another_set_that_cannot_be_read_is_named(tmp_path):
     assert found(report) == {'not-compared': 2, 'overlap-across': 1}
     google, umd = [text for text in texts(report) if 'refcocog/' in text]
     assert 'GLOBAL' in google and 'refs(umd).p: 1 of its refs cannot be used' in umd
+
+
+def test_sentences_as_another_tokenizer_reads_them(tmp_path):
+    """Its pieces are counted, with the one special token that it adds; and they keep capitals."""
+    pytest.importorskip('transformers')
+    from tests.tokenizer_folders import t5_like
+
+    tokenizer = t5_like(tmp_path / 'tokenizer')
+    long = ' '.join(['zebra'] * 16)
+    ids, words, _ = get_tokenizer(tokenizer).encode(long, 1000)
+    assert len(ids) == sum(words) + 1 > 16
+    refs = [make_ref(1, 100, 7, 'train', long, 'left', 'LEFT'), BASE[1]]
+    root = tmp_path / 'data'
+    root.mkdir()
+    report = check(root, refs, make_set()[1], tokenizer=tokenizer, token_lengths=(len(ids) - 1, len(ids)))
+    assert found(report) == {f'cut-at-{len(ids) - 1}': 1}
+    assert f'has {len(ids)} tokens' in texts(report, 'info')[0]
+    blank = check(root, [make_ref(1, 100, 7, 'train', '&nbsp;')], make_set()[1], tokenizer=tokenizer)
+    assert any('leaves nothing of sentence 10' in text for text in texts(blank, 'error'))

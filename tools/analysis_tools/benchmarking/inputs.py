@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
 
 from cmmasksd.engine.leaves import leaf_configs
+from cmmasksd.registry import TRANSFORMS
 from cmmasksd.structures import Letterbox
 
 SOT, EOT = 49406, 49407
@@ -55,7 +56,7 @@ def random_batch(cfg: Config, counts: Sequence[int], training: bool, seed: int =
     Masks are letterboxed floats in training; in evaluation they have the picture's own size, as the metric wants them.
     """
     random = torch.Generator().manual_seed(seed)
-    size, length = input_size(cfg), step_of(cfg, 'TokenizeExpressions').token_length
+    size, tokenize = input_size(cfg), step_of(cfg, 'TokenizeExpressions')
     images, samples = [], []
     for count in counts:
         images.append(torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=random))
@@ -64,15 +65,18 @@ def random_batch(cfg: Config, counts: Sequence[int], training: bool, seed: int =
         )
         masks = torch.zeros(count, *(size if training else PICTURE), dtype=torch.float32 if training else torch.bool)
         masks[:, masks.shape[1] // 4 : masks.shape[1] // 2, : masks.shape[2] // 3] = 1
-        ids = torch.stack([random_ids(length, random) for _ in range(count)])
+        ids = torch.stack([random_ids(tokenize, random) for _ in range(count)])
         sample.expressions = InstanceData(texts=['random'] * count, input_ids=ids, masks=masks)
         samples.append(sample)
     return dict(inputs=images, data_samples=samples)
 
 
-def random_ids(length: int, random: torch.Generator) -> torch.Tensor:
-    """(L,) ids: SOT, some word tokens, EOT, padding."""
+def random_ids(tokenize: Config, random: torch.Generator) -> torch.Tensor:
+    """(L,) ids: SOT, some word tokens, EOT, padding; where the pipeline names a tokenizer, its tokens of some words."""
+    length = tokenize.token_length
     words = int(torch.randint(WORDS[0], min(WORDS[1], length - 2) + 1, (), generator=random))
+    if tokenize.get('tokenizer') is not None:
+        return torch.from_numpy(TRANSFORMS.build(tokenize).transform(dict(texts=['zebra ' * words]))['input_ids'][0])
     ids = torch.zeros(length, dtype=torch.int64)
     ids[0], ids[words + 1] = SOT, EOT
     ids[1 : words + 1] = torch.randint(1, SOT, (words,), generator=random)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -65,6 +65,24 @@ class LiveBytes(TorchDispatchMode):
         self.live -= size
 
 
+def move_to_cpu(model: nn.Module) -> None:
+    """Gives a model on the meta device tensors of a CPU, which within FakeTensorMode have no contents either.
+
+    timm cannot build its models within that mode: it reads numbers off tensors.
+    """
+    moved: dict[int, Tensor] = {}  # parameters may be shared
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is None:
+                    continue
+                if id(tensor) not in moved:
+                    empty = torch.empty(tensor.shape, dtype=tensor.dtype, device='cpu')
+                    trained = isinstance(tensor, nn.Parameter)
+                    moved[id(tensor)] = nn.Parameter(empty, requires_grad=tensor.requires_grad) if trained else empty
+                tensors[name] = moved[id(tensor)]  # type: ignore[assignment]  # a buffer stays one
+
+
 def trace_step(cfg: Config, batch_size: int, amp: bool, checkpointing: bool) -> TracedStep:
     """Traces forward and backward, with one expression an image; Adam's moments, which only lie there meanwhile, are
     added.
@@ -76,8 +94,10 @@ def trace_step(cfg: Config, batch_size: int, amp: bool, checkpointing: bool) -> 
     for tower in (cfg.model.backbone, cfg.model.text_encoder):
         tower.activation_checkpointing = checkpointing
     size = input_size(cfg)
-    with FakeTensorMode():
+    with torch.device('meta'):
         model = MODELS.build(cfg.model).train()
+    with FakeTensorMode():
+        move_to_cpu(model)
         inputs, masks = (torch.empty(batch_size, channels, *size) for channels in (3, 1))
         ids = torch.empty(batch_size, step_of(cfg, 'TokenizeExpressions').token_length, dtype=torch.int64)
 
