@@ -1,6 +1,6 @@
-# CM-MaskSD on SigLIP 2 So400m/16 (all widths 1152) at 512x512, its own size; the paper's recipe otherwise. Its text tower
-# attends to all of its 64 tokens, its pictures are normalised to [-1, 1], and its tokenizer lies on the Hugging Face hub:
-# without a network set pipeline[4].tokenizer to a folder of its files. Nobody has trained it yet.
+# CM-MaskSD on SigLIP 2 So400m/16 (all widths 1152) at 512x512, its own size; the paper's recipe otherwise. Its text
+# tower attends to all of its 64 tokens, its pictures are normalised to [-1, 1], and its tokenizer lies on the Hugging
+# Face hub: without a network set pipeline[4].tokenizer to a folder of its files. Nobody has trained it yet.
 _base_ = [
     '../../_base_/default_runtime.py',
     '../../_base_/schedules/adam_100e.py',
