@@ -21,6 +21,14 @@ def read_requirements(name: str) -> list[str]:
 
 TESTS = read_requirements('tests')
 OPTIONAL = read_requirements('optional')
+# cmmasksd/.mim links to these: where mmengine and mim look for them once they are installed.
+SHIPPED = [
+    'model-index.yml',
+    *(f'configs/**/*.{kind}' for kind in ('py', 'yml', 'md')),
+    'tools/**/*.py',
+    'tools/**/*.sh',
+]
+OF_A_CHECKOUT = ['tools/quickstart.sh', 'tools/run_tests.sh']
 
 setup(
     name='cmmasksd',
@@ -39,6 +47,8 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=['cmmasksd', 'cmmasksd.*']),
+    package_data={'cmmasksd': [f'.mim/{files}' for files in SHIPPED]},
+    exclude_package_data={'cmmasksd': [f'.mim/{script}' for script in OF_A_CHECKOUT]},
     python_requires='>=3.10,<3.13',
     install_requires=read_requirements('runtime'),
     extras_require={

@@ -4,16 +4,22 @@ A config of this package (``default_scope = 'cmmasksd'``) writes our types bare 
 (``mmseg.FCNHead``); a config of another OpenMMLab project writes ``cmmasksd.ReferringSegmentor`` after
 ``custom_imports = dict(imports=['cmmasksd.registry'])``. Nothing but this file is imported until a type is asked for:
 each registry imports the room named in ``locations`` on its first miss.
+
+Once this file is imported, mmengine also opens our configs by their package: ``_base_ = 'cmmasksd::cm_masksd/X.py'``.
 """
 
 from mmengine import registry as mmengine
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 
 SCOPE = 'cmmasksd'
+# mmengine's table of the packages whose .mim folder it opens for ``package::config``. A module's name serves as that of
+# a distribution, and mmengine finds its folder in an editable install too.
+MODULE2PACKAGE[SCOPE] = __name__
 
 
-def _child(parent: Registry, location: str | None = None) -> Registry:
-    return Registry(parent.name, parent=parent, scope=SCOPE, locations=[f'cmmasksd.{location}'] if location else [])
+def _child(parent: Registry, location: str = 'registry') -> Registry:
+    return Registry(parent.name, parent=parent, scope=SCOPE, locations=[f'cmmasksd.{location}'])
 
 
 DATASETS = _child(mmengine.DATASETS, 'datasets')

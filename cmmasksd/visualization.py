@@ -61,11 +61,11 @@ def _to_tile(picture: np.ndarray) -> np.ndarray:
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
-def _overlay(tile: np.ndarray, mask: np.ndarray, color: Color) -> np.ndarray:
+def _overlay(tile: np.ndarray, mask: np.ndarray, color: Color, opacity: float) -> np.ndarray:
     """The tile with a translucent mask and its outline, to be seen on any background."""
     inside = _to_tile(mask.astype(np.uint8) * np.uint8(255)) > 127
     drawn = tile.copy()
-    drawn[inside] = (1 - OPACITY) * tile[inside] + OPACITY * np.array(color)
+    drawn[inside] = (1 - opacity) * tile[inside] + opacity * np.array(color)
     outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(drawn, outlines, -1, PAPER, 3)
     return cv2.drawContours(drawn, outlines, -1, color, 1)
@@ -100,7 +100,11 @@ def _side_by_side(tiles: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def draw_panel(
-    image: np.ndarray, expressions: Sequence[str], predictions: Masks | None = None, ground_truth: Masks | None = None
+    image: np.ndarray,
+    expressions: Sequence[str],
+    predictions: Masks | None = None,
+    ground_truth: Masks | None = None,
+    opacity: float = OPACITY,
 ) -> np.ndarray:
     """One row per expression: the picture, the prediction over it, the ground truth over it; above them the expression.
 
@@ -111,15 +115,18 @@ def draw_panel(
         expressions: K sentences, in any alphabet.
         predictions: (K, height, width), bool or probabilities; None leaves the column out.
         ground_truth: likewise.
+        opacity: of the masks' colour, from 0 (outlines alone) to 1.
 
     Returns:
         The panel, (rows, columns, 3) uint8 RGB.
 
     Raises:
-        ValueError: no expression, or masks that fit neither the expressions nor the picture.
+        ValueError: no expression, masks that fit neither the expressions nor the picture, or an opacity out of range.
     """
     if not len(expressions):
         raise ValueError('A panel needs at least one expression.')
+    if not 0 <= opacity <= 1:
+        raise ValueError(f'opacity must be from 0 to 1, got {opacity}.')
     given = [('prediction', predictions, PREDICTION_COLOR), ('ground truth', ground_truth, GROUND_TRUTH_COLOR)]
     shape = (len(expressions), *image.shape[:2])
     columns = [(name, _to_bool(masks, name, shape), color) for name, masks, color in given if masks is not None]
@@ -128,7 +135,7 @@ def draw_panel(
     titles = [('image', INK)] + [(name, color) for name, _, color in columns]
     panel = [_side_by_side([_caption(tile.shape[1], name, ink=color) for name, color in titles])]
     for index, expression in enumerate(expressions):
-        row = _side_by_side([tile] + [_overlay(tile, masks[index], color) for _, masks, color in columns])
+        row = _side_by_side([tile] + [_overlay(tile, masks[index], color, opacity) for _, masks, color in columns])
         note = _iou_note(*(masks[index] for _, masks, _ in columns)) if len(columns) == 2 else ''
         panel += [_caption(row.shape[1], expression, note), row, _blank(GAP, row.shape[1])]
     return np.concatenate(panel)

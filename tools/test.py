@@ -11,6 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from cmmasksd.cfg_options import CfgOptions, merge_options
+from cmmasksd.shipped import open_config
 from cmmasksd.work_dirs import find_work_dir
 
 
@@ -44,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Evaluate a checkpoint on all splits of its config and print one table.'
     )
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or the name of a shipped one')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--splits', nargs='+', help="splits to evaluate (default: the config's test_cfg.splits)")
     parser.add_argument('--work-dir', help='where logs go (default: work_dirs/<config name>)')
@@ -72,10 +73,10 @@ def parse_args() -> argparse.Namespace:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    cfg = Config.fromfile(args.config)
+    cfg = open_config(args.config)
     cfg.launcher = args.launcher
     cfg.load_from = args.checkpoint
-    cfg.work_dir = find_work_dir(args.config, cfg)
+    cfg.work_dir = find_work_dir(cfg.filename, cfg)
     merge_options(cfg, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.work_dir
     if args.amp:

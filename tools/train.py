@@ -7,12 +7,13 @@ import argparse
 from mmengine.config import Config
 
 from cmmasksd.cfg_options import CfgOptions, merge_options
+from cmmasksd.shipped import open_config
 from cmmasksd.work_dirs import find_work_dir
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a model.')
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or the name of a shipped one')
     parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<config name>)')
     parser.add_argument(
         '--resume',
@@ -38,9 +39,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    cfg = Config.fromfile(args.config)
+    cfg = open_config(args.config)
     cfg.launcher = args.launcher
-    cfg.work_dir = find_work_dir(args.config, cfg)
+    cfg.work_dir = find_work_dir(cfg.filename, cfg)
     merge_options(cfg, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.work_dir
     if args.resume:

@@ -14,12 +14,14 @@ from mmengine.dataset import Compose
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 from PIL import Image, ImageOps
+from torch import nn
 
 from cmmasksd.checkpoints import load_checkpoint_file, load_weights
+from cmmasksd.checkpoints.state_dicts import brief
 from cmmasksd.engine.checks import check_tokens
 from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.registry import MODELS, TRANSFORMS
-from cmmasksd.state_dicts import brief
+from cmmasksd.shipped import open_config
 from cmmasksd.visualization import draw_panel
 
 Picture = str | Path | Image.Image | np.ndarray
@@ -53,18 +55,19 @@ class ReferringResult:
 class ReferringInferencer:
     """Finds what expressions refer to, in pictures of any size.
 
-    >>> inferencer = ReferringInferencer('configs/cm_masksd/vit-b_refcoco.py', 'checkpoint.pth')
+    >>> inferencer = ReferringInferencer('vit-b_refcoco', 'checkpoint.pth')
     >>> result, = inferencer('zebras.jpg', ['left zebra', 'the tree'])
     >>> result.masks.shape  # (2, height, width)
 
     Args:
-        config: path of a config, or the config. Of its test data set, the first where several are joined, the pipeline
-            is used.
+        config: path of a config, the name of a shipped one, or the config. Of its test data set, the first where
+            several are joined, the pipeline is used.
         weights: checkpoint file; None: CLIP's weights as far as the config names them, the rest random (of use in tests
             only).
         device: where to run; by default an accelerator if there is one.
 
     Raises:
+        FileNotFoundError: no config of that path or name.
         ValueError: a device that this machine or this build of torch has not, or a config without a test pipeline.
         CheckpointError: weights that cannot be read or are another model's.
     """
@@ -72,17 +75,39 @@ class ReferringInferencer:
     def __init__(
         self, config: str | Path | Config, weights: str | Path | None = None, device: str | torch.device | None = None
     ) -> None:
-        self.cfg = config if isinstance(config, Config) else Config.fromfile(config)
+        self.cfg = config if isinstance(config, Config) else open_config(config)
         self.device = _find_device(device)
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'cmmasksd')):
             self.model = MODELS.build(self.cfg.model)
-            self.pipeline = Compose([TRANSFORMS.build(step) for step in self._steps()])
+        self.pipeline = self._build_pipeline()
         check_tokens(self.cfg, self.model, loaders=('test_dataloader',))
         if weights is None:
             self.model.init_weights()
         else:
             load_weights(self.model, load_checkpoint_file(weights), str(weights))
+        self.model.cfg = self.cfg
         self.model.to(self.device).eval()
+
+    @classmethod
+    def from_model(cls, model: nn.Module) -> ReferringInferencer:
+        """An inferencer of a model that is there already; its weights, device and mode are left as they are.
+
+        Args:
+            model: with the config that it was built from as ``model.cfg``.
+
+        Raises:
+            ValueError: a model without ``cfg``, or a config without a test pipeline.
+        """
+        if not isinstance(getattr(model, 'cfg', None), Config):
+            raise ValueError(
+                f'This {type(model).__name__} has no cfg, which says how pictures are prepared: build it by '
+                'cmmasksd.apis.init_model, or set model.cfg to its whole config.'
+            )
+        inferencer = cls.__new__(cls)
+        inferencer.cfg, inferencer.model = model.cfg, model
+        inferencer.device = next(model.parameters()).device
+        inferencer.pipeline = inferencer._build_pipeline()
+        return inferencer
 
     def __call__(
         self, image: Picture | Sequence[Picture], expressions: Expressions | Sequence[Expressions]
@@ -109,6 +134,14 @@ class ReferringInferencer:
         asked = [_as_texts(each) for each in expressions]  # all are looked at before the first image is
         return [self._segment(*pair) for pair in zip(image, asked)]
 
+    def load(self, image: Picture) -> np.ndarray:
+        """A picture as it is shown to the model's pipeline: (height, width, 3) uint8 RGB, turned as EXIF says.
+
+        Raises:
+            ValueError, TypeError, OSError: as for a call.
+        """
+        return self.pipeline.transforms[0](_as_input(image))['img']
+
     @torch.inference_mode()
     def _segment(self, image: Picture, texts: list[str]) -> ReferringResult:
         loaded = self.pipeline.transforms[0](dict(_as_input(image), texts=texts))
@@ -118,6 +151,10 @@ class ReferringInferencer:
         sample = self.model.test_step(dict(inputs=[loaded['inputs']], data_samples=[loaded['data_samples']]))[0]
         predictions = sample.predictions.cpu().numpy()
         return ReferringResult(pixels, texts, predictions.masks, predictions.probabilities)
+
+    def _build_pipeline(self) -> Compose:
+        with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'cmmasksd')):
+            return Compose([TRANSFORMS.build(step) for step in self._steps()])
 
     def _steps(self) -> list[dict[str, Any]]:
         try:

@@ -18,7 +18,7 @@ ALIGNMENT = 64  # bytes; a tensor that starts anywhere could not be viewed in it
 
 
 @FUNCTIONS.register_module()
-def collate_in_one_block(samples: Sequence[Any]) -> Any:
+def collate_in_one_block(samples: Sequence[Any], _scope_: str | None = None) -> Any:
     """mmengine's ``pseudo_collate`` (a dict of lists), faster out of a worker process: for a dataloader's
     ``collate_fn``.
 
@@ -30,6 +30,7 @@ def collate_in_one_block(samples: Sequence[Any]) -> Any:
 
     Args:
         samples: what the data set's items are after the pipeline.
+        _scope_: not looked at; mmengine hands it on where the config's base is ``'cmmasksd::...'``.
 
     Returns:
         The batch; inside a worker process a :class:`Parcel` that becomes the batch where it is unpickled.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mmengine.config import Config
 
 from cmmasksd.cfg_options import CfgOptions, merge_options
+from cmmasksd.shipped import open_config
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +27,7 @@ PARTS = ('training', 'evaluation', 'data')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or the name of a shipped one')
     parser.add_argument(
         '--only',
         nargs='+',
@@ -84,7 +85,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.config)
+    cfg = open_config(args.config)
     merge_options(cfg, args.cfg_options)
     import torch
     from benchmarking import data, plots, report

@@ -20,6 +20,7 @@ from cmmasksd.datasets.transforms import LetterboxResize
 from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.models.mask_alignment import logits_to_masks, masks_to_logits
 from cmmasksd.registry import DATASETS
+from cmmasksd.shipped import open_config
 
 THRESHOLDS = (0.35, 0.5)
 
@@ -68,11 +69,11 @@ def patch_size(cfg: Config) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description='Measure what a perfect model would score.')
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or the name of a shipped one')
     parser.add_argument('--split', default='val', help='split of its test data set (default: val)')
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, help='overrides, such as data roots')
     args = parser.parse_args()
-    cfg = Config.fromfile(args.config)
+    cfg = open_config(args.config)
     merge_options(cfg, args.cfg_options)
     table = PrettyTable(['mask_alignment', 'threshold', 'mIoU', 'Pr@0.9', 'masks'], align='r')
     for (alignment, threshold), values in measure(cfg, args.split).items():

@@ -18,6 +18,7 @@ from mmengine.hooks import Hook
 
 from cmmasksd.cfg_options import CfgOptions, merge_options
 from cmmasksd.engine.leaves import leaf_configs
+from cmmasksd.shipped import open_config
 from cmmasksd.strict_json import to_json
 
 Sample = dict[str, int]
@@ -27,7 +28,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Run many training steps and evaluations; report the growth of memory and open files.'
     )
-    parser.add_argument('config', help='config file; a RefShapes config gets a small set of its own')
+    parser.add_argument(
+        'config', help='config file, or the name of a shipped one; a RefShapes config gets a small set of its own'
+    )
     parser.add_argument(
         '--steps', type=int, default=2000, help='training steps, a multiple of the evaluations (default: 2000)'
     )
@@ -105,7 +108,7 @@ def report(summary: dict[str, Any]) -> str:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    cfg = Config.fromfile(args.config)
+    cfg = open_config(args.config)
     cfg.work_dir = args.work_dir
     cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=args.evaluations, val_interval=1)
     cfg.default_hooks.checkpoint.interval = cfg.default_hooks.logger.interval = max(1, args.evaluations // 20)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import Config
-
 from cmmasksd.cfg_options import CfgOptions, merge_options
+from cmmasksd.shipped import open_config
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or the name of a shipped one')
     parser.add_argument('--batch-sizes', type=int, nargs='+', default=[4, 32], help='images of a step (default: 4 32)')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, help='overrides')
@@ -26,7 +25,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.config)
+    cfg = open_config(args.config)
     merge_options(cfg, args.cfg_options)
     from benchmarking.tracing import trace_step
     from mmengine.registry import init_default_scope

@@ -2,17 +2,16 @@
 
 import argparse
 
-from mmengine.config import Config
-
 from cmmasksd.cfg_options import CfgOptions, merge_options
+from cmmasksd.shipped import open_config
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description='Print the whole config.')
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or the name of a shipped one')
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, help='overrides')
     args = parser.parse_args()
-    cfg = Config.fromfile(args.config)
+    cfg = open_config(args.config)
     merge_options(cfg, args.cfg_options)
     print(cfg.pretty_text)
 

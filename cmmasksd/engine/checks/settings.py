@@ -42,14 +42,15 @@ def check_whole(value: Any, name: str, at_least: int) -> None:
 
 
 def check_known(keys: Iterable[str], known: Iterable[str], where: str, mend: str = '') -> None:
-    """Makes sure that every key of a part of the config means something.
+    """Makes sure that every key of a part of the config means something; ``_scope_``, which mmengine writes into a base
+    of another package, does everywhere.
 
     Raises:
         ConfigError: one does not; names the nearest one that does.
     """
     known = sorted(known)
     for key in keys:
-        if key in known:
+        if key in known or key == '_scope_':
             continue
         nearest = difflib.get_close_matches(str(key), known, n=1)
         meant = f'write {nearest[0]}' if nearest else f'it has {", ".join(known)}'
