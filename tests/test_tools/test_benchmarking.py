@@ -115,6 +115,22 @@ def test_share_of_the_floor():
     assert counting.share_of_floor(flops=50, seconds=2, rates=[99, 100, 101]) == 0.25
 
 
+@pytest.mark.parametrize(('longest', 'side'), [(60.0, 64), (0.0, 16)])
+def test_a_device_that_is_slow_at_it_is_given_a_smaller_product(monkeypatch, longest, side):
+    """As CPUs without instructions for bfloat16 are, which would take minutes."""
+    multiplied, product = [], torch.mm
+
+    def watched(left, right, **options):
+        multiplied.append(len(left))
+        return product(left, right, **options)
+
+    monkeypatch.setattr(torch, 'mm', watched)
+    monkeypatch.setitem(counting.MATRIX_SIZE, 'cpu', 64)
+    monkeypatch.setattr(counting, 'LONGEST_PRODUCT', longest)
+    assert len(counting.matrix_rate(CPU, torch.bfloat16, repeats=3)) == 3
+    assert multiplied == [16] * 2 + [side] * 4  # each with a round to warm up
+
+
 def test_the_matrix_rate_is_of_this_device(monkeypatch):
     monkeypatch.setitem(counting.MATRIX_SIZE, 'cpu', 64)
     rates = counting.matrix_rate(CPU, torch.float32, repeats=3)

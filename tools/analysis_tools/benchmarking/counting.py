@@ -18,6 +18,7 @@ NOT_COUNTED = (
     'backward, for it computes the scores again.'
 )
 MATRIX_SIZE = {'cpu': 1536, 'cuda': 8192}
+LONGEST_PRODUCT = 2.0  # seconds
 
 
 def count_flops(work: Work) -> int:
@@ -34,12 +35,22 @@ def count_flops(work: Work) -> int:
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int = 3) -> list[float]:
-    """FLOPs a second in a large square matrix product: ``repeats`` samples."""
+    """FLOPs a second in a large square matrix product: ``repeats`` samples.
+
+    Where that would take longer than ``LONGEST_PRODUCT`` seconds, as in bfloat16 on a CPU that has no instructions for
+    it, a product of a quarter of the side serves.
+    """
     size = MATRIX_SIZE[device.type]
+    (quarter,) = _time_products(size // 4, device, dtype, repeats=1)
+    if 4**3 * quarter > LONGEST_PRODUCT:
+        size //= 4
+    return [2 * size**3 / seconds for seconds in _time_products(size, device, dtype, repeats)]
+
+
+def _time_products(size: int, device: torch.device, dtype: torch.dtype, repeats: int) -> list[float]:
     left, right = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
     out = torch.empty_like(left)
-    seconds = time_in_turn({'product': lambda: torch.mm(left, right, out=out)}, repeats, 1, device)['product']
-    return [2 * size**3 / second for second in seconds]
+    return time_in_turn({'product': lambda: torch.mm(left, right, out=out)}, repeats, 1, device)['product']
 
 
 def share_of_floor(flops: float, seconds: float, rates: Sequence[float]) -> float:
