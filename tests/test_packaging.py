@@ -12,9 +12,11 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 import cmmasksd
+from cmmasksd.shipped import find_config, list_models, open_config
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / 'tools').glob('*.sh')) + [ROOT / '.ci/run']
@@ -73,6 +75,31 @@ def test_one_version_everywhere(setup_arguments: dict) -> None:
 def test_packages_are_found(setup_arguments: dict) -> None:
     assert {'cmmasksd', 'cmmasksd.datasets', 'cmmasksd.models.backbones'} <= set(setup_arguments['packages'])
     assert not [name for name in setup_arguments['packages'] if not name.startswith('cmmasksd')]
+
+
+def test_what_is_shipped_lies_where_mmengine_looks(setup_arguments: dict) -> None:
+    home = ROOT / 'cmmasksd/.mim'
+    for name in ('configs', 'tools', 'model-index.yml'):
+        assert (home / name).is_symlink() and (home / name).samefile(ROOT / name)
+    patterns = setup_arguments['package_data']['cmmasksd']
+    assert all(pattern.startswith('.mim/') and any(ROOT.glob(pattern.removeprefix('.mim/'))) for pattern in patterns)
+    left_out = setup_arguments['exclude_package_data']['cmmasksd']
+    assert len(left_out) == 2 and all((ROOT / 'cmmasksd' / script).is_file() for script in left_out)
+
+
+def test_the_model_index_holds_every_config_but_the_ablations() -> None:
+    (metafile,) = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
+    models = {model['Name']: model for model in yaml.safe_load((ROOT / metafile).read_text())['Models']}
+    leaves = {name for name in list_models() if 'ablations' not in find_config(name)}
+    assert set(models) == leaves and len(leaves) >= 9
+    for name, model in models.items():
+        cfg = open_config(name)
+        assert (ROOT / model['Config']).samefile(find_config(name))
+        pipeline = cfg.test_dataloader.dataset.pipeline
+        (size,) = (step.size for step in pipeline if step.type.endswith('LetterboxResize'))
+        assert model['Metadata']['Input Size'] == list(size)
+        assert model['Metadata']['Batch Size'] == cfg.auto_scale_lr.base_batch_size
+        assert model['Metadata']['Epochs'] == cfg.train_cfg.max_epochs
 
 
 @pytest.mark.parametrize('python', ['3.10', '3.11', '3.12'])

@@ -53,6 +53,8 @@ NAMES = {
         'MissedValidationHook',
         'NonFiniteLossHook',
         'ReferringVisualizationHook',
+        'ResumeHook',
+        'RunCheckHook',
         'StrictLoadHook',
     ],
     'LOOPS': ['SplitTestLoop'],

@@ -11,7 +11,8 @@ import pytest
 from mmengine.config import Config
 from mmengine.infer import BaseInferencer
 
-from cmmasksd.registry import DATA_SAMPLERS, MODELS
+from cmmasksd.apis.running import prepare_config
+from cmmasksd.registry import DATA_SAMPLERS, FUNCTIONS, MODELS
 from cmmasksd.shipped import HOME, find_config, list_models, open_config
 from tests.shipped_configs import CONFIGS
 
@@ -86,6 +87,17 @@ def test_a_borrowed_base_builds_in_another_project(tmp_path: Path) -> None:
     (tmp_path / 'mine.py').write_text(f"_base_ = {FORMS['plain']}\ndefault_scope = 'mmengine'\n")
     model = MODELS.build(Config.fromfile(tmp_path / 'mine.py').model)
     assert type(model).__name__ == 'ReferringSegmentor'
+
+
+def test_checks_and_loaders_take_the_scope_that_mmengine_writes(tmp_path: Path) -> None:
+    (tmp_path / 'mine.py').write_text(f'_base_ = {FORMS["plain"]}\n')
+    cfg = open_config(tmp_path / 'mine.py')
+    assert cfg.train_cfg._scope_ == 'cmmasksd'
+    prepare_config(cfg)
+    options = dict(cfg.train_dataloader.collate_fn)
+    collate = FUNCTIONS.get(options.pop('type'))
+    assert options == dict(_scope_='cmmasksd')
+    assert collate([dict(text='red')], **options) == dict(text=['red'])
 
 
 @pytest.mark.parametrize('form', ['whoever reads it', 'path'])
