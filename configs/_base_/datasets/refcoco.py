@@ -22,9 +22,8 @@ def loader(split, training):
                 dict(type='LoadReferringImage'),
                 dict(type='SelectSentences', mode='random' if training else 'all'),
                 dict(type='LoadReferringMasks'),
-                dict(
-                    type='LetterboxResize', size=(576, 576), resize_masks=training
-                ),  # pipeline[3]; model.backbone.image_size
+                # pipeline[3]; model.backbone.image_size is the same
+                dict(type='LetterboxResize', size=(576, 576), resize_masks=training),
                 dict(type='TokenizeExpressions', token_length=17),  # pipeline[4]
                 dict(type='PackReferringInputs'),
             ],
