@@ -103,8 +103,11 @@ def test_checks_and_loaders_take_the_scope_that_mmengine_writes(tmp_path: Path) 
 @pytest.mark.parametrize('form', ['whoever reads it', 'path'])
 def test_a_reader_that_does_not_know_us_is_told_by_the_base(form: str, tmp_path: Path) -> None:
     (tmp_path / 'mine.py').write_text(f'_base_ = {FORMS[form]}\n')
+    site = tmp_path / 'site'  # the package without its metadata, which lies elsewhere in an editable install
+    site.mkdir()
+    (site / 'cmmasksd').symlink_to(ROOT / 'cmmasksd')
     code = "from mmengine.config import Config; print(Config.fromfile('mine.py').model.decode_head.type)"
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    environment = {**os.environ, 'PYTHONPATH': str(site)}
     command = [sys.executable, '-c', code]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == 'VisionLanguageDecodeHead'
