@@ -199,10 +199,10 @@ def _from_hugging_face(
         inner = load(dict(trust_remote_code=False))
     except (OSError, ValueError, TypeError, KeyError) as error:
         where = f"the hub's '{repository}'" if repository else 'a folder or the hub'
-        fetch = f'`hf download {repository} --local-dir FOLDER`' if repository else 'its files'
+        fetch = f'run `hf download {repository} --local-dir FOLDER`' if repository else 'fetch its files'
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ValueError(
-            f"The tokenizer '{name}' could not be read from {where} ({reason:.200}). Without a network, fetch {fetch} "
+            f"The tokenizer '{name}' could not be read from {where} ({reason:.200}). Without a network, {fetch} "
             "on a machine that has one and set TokenizeExpressions.tokenizer to the folder; a model's name must be one "
             'of open_clip.list_models().'
         ) from error

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 from torch import nn
 
+from cmmasksd.engine.checks.settings import ConfigError
 from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.registry import TRANSFORMS
 
@@ -26,7 +27,7 @@ def check_tokens(cfg: Config, model: nn.Module, loaders: Sequence[str] = LOADERS
         loaders: whose pipelines.
 
     Raises:
-        ValueError: tokenizer and text encoder disagree; names the pipeline's loader and the mend.
+        ConfigError: tokenizer and text encoder disagree; names the pipeline's loader and the mend.
     """
     encoder: Any = getattr(model.module if is_model_wrapper(model) else model, 'text_encoder', None)
     if not hasattr(encoder, 'check_tokenizer'):
@@ -41,4 +42,4 @@ def check_tokens(cfg: Config, model: nn.Module, loaders: Sequence[str] = LOADERS
                 try:
                     encoder.check_tokenizer(TRANSFORMS.build(step).examples())
                 except ValueError as error:
-                    raise ValueError(f'{name}: {error}') from error
+                    raise ConfigError(f'{name}: {error}') from error
