@@ -87,7 +87,11 @@ class HuggingFaceTextEncoder(BaseModule):
         transformers = import_transformers(f'HuggingFaceTextEncoder {self.name}')
         try:
             loaded, info = transformers.AutoModel.from_pretrained(
-                self.pretrained, config=self.config, use_safetensors=True, output_loading_info=True
+                self.pretrained,
+                config=self.config,
+                use_safetensors=True,
+                output_loading_info=True,
+                trust_remote_code=False,
             )
         except (OSError, RuntimeError, ValueError) as error:
             raise ValueError(

@@ -46,7 +46,8 @@ def read_config(name_or_path: str | Mapping[str, Any], what: str) -> Any:
     try:
         if isinstance(name_or_path, Mapping):
             return transformers.AutoConfig.for_model(**name_or_path)
-        return transformers.AutoConfig.from_pretrained(str(Path(name_or_path).expanduser()))
+        path = str(Path(name_or_path).expanduser())
+        return transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f'{what}: {name_or_path!r} has no config of transformers that can be read ({brief(error)}). Give a folder '
