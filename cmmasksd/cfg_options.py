@@ -7,6 +7,7 @@ list: a folder ``/data/a,b`` becomes two names. Here values wait as text until t
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from argparse import Action, ArgumentError, ArgumentParser, Namespace
 from collections.abc import Mapping
@@ -16,6 +17,38 @@ from mmengine.config import Config, DictAction
 
 _PATH = re.compile(r'[/\\]|\.[A-Za-z]\w*$')  # a folder in it, or a file's ending
 _BRACKETS = ('[', '(')
+# where people look for what stands elsewhere
+_PLACES = {
+    'optimizer': 'optim_wrapper.optimizer',
+    'lr': 'optim_wrapper.optimizer.lr',
+    'weight_decay': 'optim_wrapper.optimizer.weight_decay',
+    'paramwise_cfg': 'optim_wrapper.paramwise_cfg',
+    'custom_keys': 'optim_wrapper.paramwise_cfg.custom_keys',
+    'head_lr_mult': 'optim_wrapper.paramwise_cfg.head_lr_mult',
+    'accumulative_counts': 'optim_wrapper.accumulative_counts',
+    'clip_grad': 'optim_wrapper.clip_grad',
+    'max_epochs': 'train_cfg.max_epochs',
+    'max_iters': 'train_cfg.max_iters',
+    'val_interval': 'train_cfg.val_interval',
+    'batch_size': 'train_dataloader.batch_size',
+    'num_workers': 'train_dataloader.num_workers',
+    'seed': 'randomness.seed',
+    'threshold': 'model.threshold',
+    'splits': 'test_cfg.splits',
+}
+# read from the config, and not by the Runner's constructor
+_ALSO_READ = (
+    'activation_checkpointing',
+    'auto_scale_lr',
+    'compile',
+    'custom_imports',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'sync_bn',
+    'tta_model',
+    'tta_pipeline',
+)
 _QUOTED = re.compile(r"""(['"])(.*)\1""", re.DOTALL)
 
 
@@ -59,6 +92,10 @@ def _present(cfg: Config, key: str) -> Any:
     similar = difflib.get_close_matches(parts[0], list(cfg.keys()), n=1, cutoff=0.85)
     if parts[0] not in cfg and similar:
         raise ValueError(f'--cfg-options {key}: the config has no {parts[0]!r}; do you mean {similar[0]!r}?')
+    if parts[0] not in cfg and not _is_read(parts[0]):
+        place = _PLACES.get(parts[0])
+        meant = f'do you mean {".".join([place, *parts[1:]])!r}?' if place else 'print_config.py shows what it has.'
+        raise ValueError(f'--cfg-options {key}: the config has no {parts[0]!r}, and nothing would read it; {meant}')
     value: Any = cfg
     for depth, part in enumerate(parts):
         place = '.'.join(parts[:depth])
@@ -79,6 +116,13 @@ def _present(cfg: Config, key: str) -> Any:
                 f'set {place} itself, or write the dict into a config of your own'
             )
     return value
+
+
+def _is_read(key: str) -> bool:
+    """Whether mmengine's Runner reads a setting of the config's top level."""
+    from mmengine.runner import Runner  # slow to import, and needed for settings alone that a config lacks
+
+    return key in inspect.signature(Runner.__init__).parameters or key in _ALSO_READ
 
 
 def _parse(key: str, text: str, present: Any) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from mmengine.config import Config
 
 from cmmasksd.cfg_options import CfgOptions, merge_options
 from cmmasksd.shipped import open_config
-from cmmasksd.work_dirs import find_work_dir
+from cmmasksd.work_dirs import LAST, find_work_dir
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,9 +45,12 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.work_dir = find_work_dir(cfg.filename, cfg)
     merge_options(cfg, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.work_dir
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.resume == 'auto':
+        # what the run was begun with counts as long as it has written no checkpoint
+        cfg.resume = not cfg.get('load_from') or Path(cfg.work_dir, LAST).is_file()
+        cfg.load_from = None if cfg.resume else cfg.load_from
+    elif args.resume:
+        cfg.resume, cfg.load_from = True, args.resume
     if args.amp:
         cfg.optim_wrapper.type, cfg.model.precision = 'AutocastOptimWrapper', 'bfloat16'
     if args.auto_scale_lr:

@@ -12,9 +12,19 @@ from cmmasksd.checkpoints.state_dicts import POSITIONS, brief, compare, describe
 
 
 def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], source: str) -> None:
-    """Loads a checkpoint's ``state_dict`` into a model, strictly; see :func:`check_weights`."""
+    """Loads a checkpoint's ``state_dict`` into a model, strictly; see :func:`check_weights`.
+
+    Raises:
+        CheckpointError: it is of another model, or holds weights that are NaN or infinite.
+    """
     state = checkpoint.get('state_dict', checkpoint)
     check_weights(model, state, source)
+    broken = [name for name in model.state_dict().keys() & state.keys() if not state[name].isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f'{source} holds {len(broken)} weights that are NaN or infinite, such as {min(broken)}: its training went '
+            'wrong; use an earlier checkpoint'
+        )
     load_into(model, state, source)
 
 

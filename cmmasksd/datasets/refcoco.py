@@ -81,7 +81,7 @@ class RefCOCODataset(BaseDataset):
         lazy_init: read the annotations at first use.
 
     Raises:
-        ValueError: unknown ``sentence_field``, or what ``load_refer`` refuses.
+        ValueError: unknown ``sentence_field``, ``indices`` of nothing, or what ``load_refer`` refuses.
     """
 
     def __init__(
@@ -98,6 +98,8 @@ class RefCOCODataset(BaseDataset):
         serialize_data: bool = True,
         lazy_init: bool = False,
     ) -> None:
+        if indices is not None and not isinstance(indices, bool) and indices in (0, [], ()):
+            raise ValueError(f'indices={indices!r} leaves no item: give a number of items, or their positions.')
         if sentence_field not in SENTENCE_FIELDS:
             raise ValueError(f'sentence_field must be one of {SENTENCE_FIELDS}, got {sentence_field!r}.')
         self.dataset = dataset

@@ -40,6 +40,7 @@ class SplitTestLoop(BaseLoop):
         splits: Sequence[str],
         paper: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
+        splits = [splits] if isinstance(splits, str) else splits
         if not splits:
             raise ValueError("SplitTestLoop needs at least one split, such as test_cfg.splits = ['val'].")
         self._dataloaders: dict[str, DataLoader | dict[str, Any]] = {

@@ -78,6 +78,7 @@ class ReferringIoUMetric(BaseMetric):
         ValueError: masks that do not match in shape or number, that are not bool, or no result at all.
     """
 
+    names = ('mIoU', 'oIoU', *(f'Pr@0.{tenth}' for tenth in TENTHS), 'num_expressions', 'mIoU_deranged')
     default_prefix = ''  # None would make mmengine warn of a missing prefix at every start
 
     def __init__(

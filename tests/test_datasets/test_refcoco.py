@@ -293,3 +293,9 @@ def test_it_is_built_from_every_scope(data_root, scope):
     with DefaultScope.overwrite_default_scope(scope):
         for registry in (MMENGINE_DATASETS, DATASETS):
             assert len(registry.build(dict(config))[0]['texts']) == 1
+
+
+@pytest.mark.parametrize('indices', [0, []])
+def test_indices_of_nothing_are_refused(indices, tmp_path) -> None:
+    with pytest.raises(ValueError, match='leaves no item: give a number of items, or their positions'):
+        RefCOCODataset(str(tmp_path), indices=indices)

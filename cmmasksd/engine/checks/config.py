@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -26,6 +27,11 @@ def check_config(cfg: Config) -> None:
     for name in LOADERS:
         if isinstance(cfg.get(name), Mapping):
             check_dataloader(cfg[name], name)
+    if not isinstance(cfg.get('resume', False), bool):
+        raise ConfigError(
+            f'resume={cfg.resume!r}: write True or False. To resume from a file give tools/train.py --resume PATH, or '
+            'set load_from=PATH and resume=True.'
+        )
     if isinstance(cfg.get('train_cfg'), Mapping):
         check_train_loop(cfg.train_cfg)
     if cfg.get('auto_scale_lr'):
@@ -81,7 +87,12 @@ def check_train_loop(train_cfg: Mapping[str, Any]) -> None:
 
 
 def _check_intervals(hooks: Mapping[str, Any]) -> None:
-    """Hooks that would never act."""
+    """Hooks that are none, and hooks that would never act."""
+    for name, hook in hooks.items():
+        if isinstance(hook, Mapping) and 'type' not in hook:
+            nearest = difflib.get_close_matches(name, [other for other in hooks if other != name], n=1)
+            meant = f'do you mean default_hooks.{nearest[0]}?' if nearest else 'give it one, or leave it out.'
+            raise ConfigError(f'default_hooks.{name} has no type: {meant}')
     for name in ('logger', 'checkpoint'):
         interval = (hooks.get(name) or {}).get('interval', 1)
         if name == 'checkpoint' and interval == -1:  # mmengine's way to write the last one only

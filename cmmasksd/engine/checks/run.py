@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from mmengine.dist import get_world_size
+from mmengine.hooks import CheckpointHook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from cmmasksd.engine.checks.counting import check_counting
 from cmmasksd.engine.checks.schedule import check_floors, check_schedule
-from cmmasksd.engine.checks.settings import ConfigError
+from cmmasksd.engine.checks.settings import ConfigError, check_known
 from cmmasksd.engine.checks.tokens import check_tokens
 
 
@@ -22,13 +23,13 @@ def check_run(runner: Runner) -> None:
 
     Raises:
         ConfigError: the first thing that is not so.
-        ValueError: likewise, of tokens.
     """
     check_tokens(runner.cfg, runner.model)
     loop = runner.train_loop
     check_loader(loop.dataloader, 'train_dataloader')
     if runner.val_loop is not None:
         check_loader(runner.val_loop.dataloader, 'val_dataloader')
+        check_best(runner)
     if not isinstance(loop, (EpochBasedTrainLoop, IterBasedTrainLoop)):
         return
     check_counting(runner)
@@ -36,6 +37,21 @@ def check_run(runner: Runner) -> None:
     check_schedule(schedulers, loop)
     if isinstance(runner.optim_wrapper, OptimWrapper):
         check_floors(schedulers, runner.optim_wrapper)
+
+
+def check_best(runner: Runner) -> None:
+    """Makes sure that what ``save_best`` follows is a score that the validation gives, where all metrics name theirs.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    metrics = getattr(runner.val_loop.evaluator, 'metrics', [])
+    if not all(hasattr(metric, 'names') for metric in metrics):
+        return
+    scores = [f'{metric.prefix}/{name}' if metric.prefix else name for metric in metrics for name in metric.names]
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook) and hook.save_best not in (None, ['auto']):  # mmengine makes a list of it
+            check_known(hook.save_best, scores, 'The validation, which default_hooks.checkpoint.save_best follows,')
 
 
 def check_loader(loader: DataLoader, name: str) -> None:

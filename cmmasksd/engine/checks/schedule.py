@@ -128,11 +128,23 @@ def _check_joints(line: list[Span], loop: EpochBasedTrainLoop | IterBasedTrainLo
             )
         if span.end > covered:
             covered, last = span.end, span
-    if last is not None and covered < loop.max_iters and not last.is_warm_up:
+    _check_last(line, loop)
+
+
+def _check_last(line: list[Span], loop: EpochBasedTrainLoop | IterBasedTrainLoop) -> None:
+    """What comes after warm-ups goes on to the end of the run, or rests from its own end on; mmengine lets a cosine
+    that has ended begin to rise.
+    """
+    schedules = [span for span in line if not span.is_warm_up]
+    if not schedules:
+        return
+    last = max(schedules, key=lambda span: span.end)
+    rests = any(span.is_warm_up and span.begin >= last.end and span.end >= loop.max_iters for span in line)
+    if last.end < loop.max_iters and not rests:
         raise ConfigError(
-            f'{last.option} ({last.kind}) ends at {last.says(covered)}, but the run at {_end(loop)}: set '
+            f'{last.option} ({last.kind}) ends at {last.says(last.end)}, but the run at {_end(loop)}: set '
             f'{last.option}.end={loop.max_iters / last.unit:g}, or to None, which is the end of the run; or, if the '
-            f"rate is to rest there, add dict(type='ConstantLR', factor=1.0, begin={covered}, by_epoch=False)."
+            f"rate is to rest there, add dict(type='ConstantLR', factor=1.0, begin={last.end}, by_epoch=False)."
         )
 
 

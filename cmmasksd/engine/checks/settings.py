@@ -52,6 +52,7 @@ def check_known(keys: Iterable[str], known: Iterable[str], where: str, mend: str
     for key in keys:
         if key in known or key == '_scope_':
             continue
-        nearest = difflib.get_close_matches(str(key), known, n=1)
-        meant = f'write {nearest[0]}' if nearest else f'it has {", ".join(known)}'
+        by_letters = {name.lower(): name for name in known}
+        nearest = difflib.get_close_matches(str(key).lower(), by_letters, n=1)
+        meant = f'write {by_letters[nearest[0]]}' if nearest else f'it has {", ".join(known)}'
         raise ConfigError(f'{where} has no setting {key!r}: {mend or meant}.')

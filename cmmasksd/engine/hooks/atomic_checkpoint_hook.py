@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mmengine.runner import Runner
 from cmmasksd.engine.checkpoints.atomic_files import BACKEND, PART, AtomicLocalBackend
 from cmmasksd.engine.checkpoints.disk_space import check_free_space
 from cmmasksd.engine.checkpoints.own_folder import checkpoint_folder, file_name, find_last
+from cmmasksd.engine.checks.settings import check_known
 from cmmasksd.registry import HOOKS
 from cmmasksd.work_dirs import LAST
 
@@ -28,6 +30,7 @@ class AtomicCheckpointHook(CheckpointHook):
     others. Folders of remote storage are left to mmengine.
 
     Raises:
+        ConfigError: a setting that mmengine's hook does not have, and would only meet at the first checkpoint.
         CheckpointError: a run is resumed whose ``last_checkpoint`` names a file that its folder has not.
         NotEnoughSpaceError: before the first step, where not even one checkpoint fits.
         FileWriteError: a checkpoint could not be written; those before it are intact.
@@ -35,6 +38,11 @@ class AtomicCheckpointHook(CheckpointHook):
 
     file_backend: Any  # mmengine sets it in before_train
     best_ckpt_path: str | None
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        known = inspect.signature(CheckpointHook).parameters.keys() - {'kwargs'}
+        check_known(settings, known, 'The checkpoint hook (default_hooks.checkpoint)')
+        super().__init__(*args, **settings)
 
     def before_run(self, runner: Runner) -> None:
         """Tells a resumed run its last checkpoint; mmengine would take what ``last_checkpoint`` holds for a path."""

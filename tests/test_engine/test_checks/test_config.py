@@ -52,6 +52,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     'two ways to name a loop': (dict(train_cfg__by_epoch=False), 'both type=.* and by_epoch=False: leave by_epoch out'),
     'a log that is never written': (dict(default_hooks__logger__interval=0), 'default_hooks.logger.interval=0'),
     'checkpoints that are never written': (dict(default_hooks__checkpoint__interval=0), 'checkpoint.interval=0'),
+    'a hook of no type': (
+        dict(default_hooks__checkpoints=dict(interval=5)),
+        'default_hooks.checkpoints has no type: do you mean default_hooks.checkpoint?',
+    ),
+    'a file to resume': (dict(resume='epoch_3.pth'), "resume='epoch_3.pth': write True or False. .* --resume PATH"),
     'no batch to scale by': (
         dict(auto_scale_lr=dict(enable=True)),
         'auto_scale_lr.base_batch_size=None: write a',

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mmengine.hooks import CheckpointHook
 
 from cmmasksd.cfg_options import merge_options
 from cmmasksd.engine.checks import ConfigError
+from cmmasksd.engine.checks.run import check_best
+from cmmasksd.evaluation import ReferringIoUMetric
 from tests.test_engine.runs import make_config, make_runner, train, train_by
 
 BY_ITERATION: dict[str, Any] = dict(
@@ -83,3 +88,25 @@ def test_an_average_that_begins_at_an_epoch_is_told_the_iteration(tmp_path: Path
 def test_checkpoints_by_iteration_go_with_epochs(tmp_path: Path) -> None:
     train(tmp_path, default_hooks__checkpoint=dict(by_epoch=False, interval=10))
     assert sorted(file.name for file in tmp_path.glob('*.pth')) == ['iter_10.pth', 'iter_20.pth', 'iter_24.pth']
+
+
+@pytest.mark.parametrize(
+    ('best', 'prefix', 'refused'),
+    [
+        ('mIoU', '', None),
+        (['mIoU', 'Pr@0.9'], '', None),
+        ('auto', '', None),
+        (None, '', None),
+        ('val/oIoU', 'val', None),
+        ('miou', '', "save_best follows, has no setting 'miou': write mIoU"),
+        (['mIoU', 'IoU'], '', "no setting 'IoU': write"),
+        ('mIoU', 'val', "no setting 'mIoU': write val/mIoU"),
+    ],
+)
+def test_the_best_is_a_score_that_there_is(best: object, prefix: str, refused: str | None) -> None:
+    evaluator = SimpleNamespace(metrics=[ReferringIoUMetric(prefix=prefix)])
+    hooks = [CheckpointHook(save_best=best, rule='greater')]
+    runner = SimpleNamespace(val_loop=SimpleNamespace(evaluator=evaluator), hooks=hooks)
+    with nullcontext() if refused is None else pytest.raises(ConfigError, match=refused):
+        check_best(runner)
+    check_best(SimpleNamespace(val_loop=SimpleNamespace(evaluator=SimpleNamespace(metrics=[object()])), hooks=hooks))

@@ -63,6 +63,10 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], str]] = {
         r'param_scheduler.0 \(CosineAnnealingLR\) ends at epoch 3, but the run at epoch 4 .*: '
         r'set param_scheduler.0.end=4, or to None',
     ),
+    'an end within the warm-up': (
+        [dict(type='LinearLR', end=3, convert_to_iter_based=True), dict(COSINE, end=2)],
+        r'param_scheduler.1 \(Cosine.*\) ends at epoch 2, but the run at epoch 4 .*: set param_scheduler.1.end=4',
+    ),
     'an end beyond the run': ([dict(COSINE, end=8)], r'ends at epoch 8, but the run ends at epoch 4 .*\.0\.end=4'),
     'an end in iterations': (
         [dict(type='PolyLR', end=80000, by_epoch=False)],

@@ -22,6 +22,7 @@ from torch import nn, optim
 from cmmasksd.engine import AtomicCheckpointHook
 from cmmasksd.engine.checkpoints.atomic_files import AtomicLocalBackend, FileWriteError
 from cmmasksd.engine.checkpoints.own_folder import find_last
+from cmmasksd.engine.checks import ConfigError
 
 
 class Killed(BaseException):
@@ -172,3 +173,9 @@ def test_a_disk_that_fills_up_leaves_the_last_and_the_best(tmp_path: Path) -> No
         run_epoch(hook, runner, 2.0)
     assert names(tmp_path) == before
     assert find_last(tmp_path, tmp_path) == tmp_path / 'epoch_1.pth'
+
+
+@pytest.mark.parametrize(('typed', 'meant'), [('max_keep_ckpt', 'max_keep_ckpts'), ('intervall', 'interval')])
+def test_a_misspelt_setting_is_refused_at_once(typed: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=f'checkpoint hook .* has no setting {typed!r}: write {meant}'):
+        AtomicCheckpointHook(**{typed: 1})
