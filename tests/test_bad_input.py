@@ -479,7 +479,8 @@ def test_a_tag_needs_the_name_of_an_architecture(part: str) -> None:
     cfg.model[part].pretrained = 'openai'
     model = build(cfg)
     with pytest.raises(
-        ValueError, match="pretrained='openai' needs open_clip's name of the architecture.*or give a file"
+        ValueError,
+        match="pretrained='openai' is no file, and as a tag it needs open_clip's name of the arch.*or give a file",
     ) as caught:
         getattr(model, part).init_weights()
     assert len(str(caught.value)) < 300
