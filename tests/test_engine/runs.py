@@ -67,7 +67,8 @@ class Recorder(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         self.places.append((runner.epoch, runner.iter))
         self.groups.append([group['lr'] for group in runner.optim_wrapper.optimizer.param_groups])
-        self.logged += runner.optim_wrapper.get_lr()['base_lr']
+        rates = runner.optim_wrapper.get_lr()
+        self.logged += rates.get('base_lr', rates['lr'])  # a single group has no base beside it
 
     @property
     def rates(self) -> list[float]:

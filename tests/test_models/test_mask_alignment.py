@@ -12,6 +12,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from cmmasksd.datasets.transforms import LetterboxResize
+from cmmasksd.models.losses import MaskLoss
 from cmmasksd.models.mask_alignment import masks_to_logits
 from cmmasksd.registry import MODELS
 
@@ -55,7 +56,7 @@ class Answer(nn.Module):
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
-        self.logits = nn.Parameter(logits)
+        self.logits, self.loss_decode = nn.Parameter(logits), MaskLoss()
 
     def forward(self, *features: Tensor) -> Tensor:
         return self.logits

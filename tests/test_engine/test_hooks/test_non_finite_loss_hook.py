@@ -187,9 +187,9 @@ def test_all_losses_are_float32_under_autocast(
         nn.functional.binary_cross_entropy_with_logits,
     )
 
-    def watched(logits: Tensor, target: Tensor, **options: Any) -> Tensor:
+    def watched(logits: Tensor, target: Tensor, *arguments: Any, **options: Any) -> Tensor:
         seen.append((logits.dtype, target.dtype))
-        return entropy(logits, target, **options)
+        return entropy(logits, target, *arguments, **options)
 
     monkeypatch.setattr(nn.functional, 'binary_cross_entropy_with_logits', watched)
     layer = next(layer for layer in model.decode_head.modules() if type(layer) is nn.Linear)
