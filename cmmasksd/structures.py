@@ -163,6 +163,27 @@ class MainBranch(BranchFeatures):
     visual: VisualFeatures
 
 
+@dataclass(frozen=True)
+class EncodedImages:
+    """What all expressions of the same B images share in prediction.
+
+    Attributes:
+        embeddings: (B, M, D), the image tower's input before positions.
+        visual: features of the images; None where the image encoder needs the text.
+        projected: what the neck makes of the images alone; None likewise.
+    """
+
+    embeddings: Tensor
+    visual: VisualFeatures | None
+    projected: tuple[Tensor, ...] | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the tensors take."""
+        visual = (*self.visual.levels, self.visual.patches, self.visual.pooled) if self.visual else ()
+        return sum(tensor.nbytes for tensor in (self.embeddings, *visual, *(self.projected or ())))
+
+
 def join_branches(branches: Sequence[BranchFeatures]) -> BranchFeatures:
     """Makes one batch of several branches of the same E expressions, one branch after the other."""
     images = [[gather_images(level, branch.image_index) for level in branch.projected] for branch in branches]

@@ -14,7 +14,10 @@ from mmengine.config import Config
 from mmengine.visualization import Visualizer
 from torch import nn
 
-from cmmasksd.apis.inferencer import Expressions, Picture, ReferringInferencer, ReferringResult
+from cmmasksd.apis.inferencer import ReferringInferencer
+from cmmasksd.apis.pictures import Picture
+from cmmasksd.apis.requests import Expressions
+from cmmasksd.apis.results import ReferringResult
 from cmmasksd.shipped import open_config
 from cmmasksd.visualization import draw_panel, write_picture
 

@@ -2,54 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
-from PIL import Image, ImageOps
-from torch import nn
+from rich.progress import track
+from torch import Tensor, nn
 
+from cmmasksd.apis.pictures import Picture, as_input, name_of
+from cmmasksd.apis.prepared import EncodedPicture, PreparedPicture
+from cmmasksd.apis.requests import Expressions, as_texts, pair, read_ahead
+from cmmasksd.apis.results import ReferringResult
 from cmmasksd.checkpoints import load_checkpoint_file, load_weights
 from cmmasksd.checkpoints.state_dicts import brief
+from cmmasksd.datasets.transforms import TokenizeExpressions
 from cmmasksd.engine.checks import check_tokens
 from cmmasksd.engine.leaves import leaf_configs
+from cmmasksd.models.distillation.correlation import correlate
 from cmmasksd.registry import MODELS, TRANSFORMS
 from cmmasksd.shipped import open_config
-from cmmasksd.visualization import draw_panel
-
-Picture = str | Path | Image.Image | np.ndarray
-Expressions = str | Sequence[str]
+from cmmasksd.structures import EncodedImages, Letterbox
 
 # Steps of a test pipeline that read annotations, which a stranger's picture does not have.
 ANNOTATION_STEPS = ('SelectSentences', 'LoadReferringMasks')
-
-
-@dataclass(frozen=True)
-class ReferringResult:
-    """Answers about one picture.
-
-    Attributes:
-        image: (height, width, 3) uint8 RGB.
-        expressions: the K expressions asked.
-        masks: (K, height, width) bool.
-        probabilities: (K, height, width) float32 in [0, 1].
-    """
-
-    image: np.ndarray
-    expressions: list[str]
-    masks: np.ndarray
-    probabilities: np.ndarray
-
-    def draw(self) -> np.ndarray:
-        """A panel (rows, columns, 3) uint8 RGB: a row an expression, the picture beside its mask."""
-        return draw_panel(self.image, self.expressions, self.masks)
+PLACEHOLDER = 'picture'  # asked of a picture that is prepared without expressions
 
 
 class ReferringInferencer:
@@ -110,29 +93,54 @@ class ReferringInferencer:
         return inferencer
 
     def __call__(
-        self, image: Picture | Sequence[Picture], expressions: Expressions | Sequence[Expressions]
+        self,
+        image: Picture | Iterable[Picture],
+        expressions: Expressions | Sequence[Expressions],
+        batch_size: int = 1,
+        show_progress: bool = False,
     ) -> list[ReferringResult]:
         """Segments.
 
         Args:
-            image: a path, PIL image or (height, width, 3) uint8 RGB array; or a list of those.
-            expressions: one expression or several; for a list of images, an equally long list of the same.
+            image: a path, PIL image or (height, width, 3) uint8 RGB array; a list of those; a folder, of which all
+                pictures are taken by name; or any other iterable of pictures, such as a generator.
+            expressions: one expression or several; for a list of images, an equally long list of the same. Of a folder
+                and of a generator every picture is asked the same.
+            batch_size: pictures that are encoded together.
+            show_progress: show a bar.
 
         Returns:
-            One result per image, always in a list.
+            One result per image, always in a list. Where that is too much to hold, use :meth:`stream`.
 
         Raises:
-            ValueError: lists of unequal length, no expression or an empty one, a file that is no image or cut off.
+            ValueError: lists of unequal length, no expression or an empty one, a file that is no image or cut off, a
+                folder without pictures, a batch size below 1.
             TypeError: an expression that is no string, an array or PIL image of other pixels.
             FileNotFoundError: no such file.
             OSError: a path that cannot be opened.
         """
-        if not isinstance(image, (list, tuple)):
-            return [self._segment(image, _as_texts(expressions))]  # type: ignore[arg-type]  # whatever is no expression is refused there
-        if isinstance(expressions, str) or not hasattr(expressions, '__len__') or len(expressions) != len(image):
-            raise ValueError(f'{len(image)} images need a list of {len(image)} expressions (or lists of expressions).')
-        asked = [_as_texts(each) for each in expressions]  # all are looked at before the first image is
-        return [self._segment(*pair) for pair in zip(image, asked)]
+        pairs, total = pair(image, expressions)
+        results = self.stream(pairs, batch_size)
+        return list(track(results, 'Segmenting', total=total) if show_progress else results)
+
+    def stream(self, pairs: Iterable[tuple[Picture, Expressions]], batch_size: int = 1) -> Iterator[ReferringResult]:
+        """Segments picture after picture, holding no more than a few of them; the next ones are read while the model
+        works.
+
+        Args:
+            pairs: pictures, each with its expression or expressions.
+            batch_size: pictures that are encoded together.
+
+        Yields:
+            One result per picture, in order.
+
+        Raises:
+            ValueError, TypeError, OSError: as for a call, when the picture's turn comes.
+        """
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be at least 1, got {batch_size}.')
+        for batch in read_ahead(self.prepare, pairs, batch_size):
+            yield from self.segment(batch)
 
     def load(self, image: Picture) -> np.ndarray:
         """A picture as it is shown to the model's pipeline: (height, width, 3) uint8 RGB, turned as EXIF says.
@@ -140,17 +148,95 @@ class ReferringInferencer:
         Raises:
             ValueError, TypeError, OSError: as for a call.
         """
-        return self.pipeline.transforms[0](_as_input(image))['img']
+        return self.pipeline.transforms[0](as_input(image))['img']
 
-    @torch.inference_mode()
-    def _segment(self, image: Picture, texts: list[str]) -> ReferringResult:
-        loaded = self.pipeline.transforms[0](dict(_as_input(image), texts=texts))
+    def prepare(self, image: Picture, expressions: Expressions) -> PreparedPicture:
+        """Reads a picture and brings it and its expressions into the form that :meth:`segment` takes. Needs no model:
+        several threads may do it at once.
+
+        Raises:
+            ValueError, TypeError, OSError: as for a call.
+        """
+        texts = as_texts(expressions)
+        loaded = self.pipeline.transforms[0](dict(as_input(image), texts=texts))
         pixels = loaded['img']
         for step in self.pipeline.transforms[1:]:
             loaded = step(loaded)
-        sample = self.model.test_step(dict(inputs=[loaded['inputs']], data_samples=[loaded['data_samples']]))[0]
-        predictions = sample.predictions.cpu().numpy()
-        return ReferringResult(pixels, texts, predictions.masks, predictions.probabilities)
+        return PreparedPicture(pixels, texts, loaded['inputs'], loaded['data_samples'], name_of(image))
+
+    @torch.inference_mode()
+    def segment(self, pictures: Sequence[PreparedPicture]) -> list[ReferringResult]:
+        """Segments prepared pictures, all of them in one batch."""
+        if not pictures:
+            return []
+        batch = self._collate(pictures)
+        counts = [len(picture.expressions) for picture in pictures]
+        index = torch.arange(len(pictures)).repeat_interleave(torch.tensor(counts))
+        maps = self._segment(self.model.encode_images(batch['inputs']), batch['input_ids'], index)
+        answers = zip(pictures, maps.split(counts))
+        return [self._result(picture, picture.expressions, own_maps) for picture, own_maps in answers]
+
+    @torch.inference_mode()
+    def encode(self, image: Picture) -> EncodedPicture:
+        """Shows the model a picture once, to :meth:`ask` about it as often as one likes.
+
+        Raises:
+            ValueError, TypeError, OSError: as for a call.
+        """
+        prepared = self.prepare(image, PLACEHOLDER)
+        features = self.model.encode_images(self._collate([prepared])['inputs'])
+        return EncodedPicture(prepared.image, features, prepared.letterbox, prepared.name)
+
+    @torch.inference_mode()
+    def ask(self, picture: EncodedPicture, expressions: Expressions) -> ReferringResult:
+        """Segments what expressions refer to in a picture that was encoded before; equal to a call but for rounding.
+
+        Raises:
+            ValueError, TypeError: expressions as a call refuses them.
+        """
+        texts = as_texts(expressions)
+        ids = self._tokenize(texts, picture.name)
+        maps = self._segment(picture.features, ids, torch.zeros(len(ids), dtype=torch.long))
+        return self._result(picture, texts, maps)
+
+    @torch.inference_mode()
+    def correlate(self, picture: EncodedPicture, expressions: Expressions) -> np.ndarray:
+        """Where a picture's patches agree with expressions: what guides LMVSD's masking in training (Eq. 3, Fig. 3).
+
+        Returns:
+            (K, height, width) float32, as the picture lies in the model's input, without the letterbox's border: dot
+            products in the joint space, of each expression its lowest as 0 and its highest as 1.
+
+        Raises:
+            ValueError, TypeError: expressions as a call refuses them.
+        """
+        model, features = self.model, picture.features
+        ids = self._tokenize(as_texts(expressions), picture.name)
+        index = torch.zeros(len(ids), dtype=torch.long, device=self.device)
+        text = model.encode_text(model.embed_text(ids), ids)
+        visual = features.visual or model.encode_image(features.embeddings, text, index)
+        patches = visual.patches if features.visual is None else visual.patches[index]
+        scores = correlate(text.sentence.float(), patches.float())
+        return _correlation_maps(scores.unflatten(1, visual.levels[-1].shape[2:]), picture.letterbox)
+
+    def _collate(self, pictures: Sequence[PreparedPicture]) -> dict[str, Any]:
+        inputs, samples = [picture.inputs for picture in pictures], [picture.data_sample for picture in pictures]
+        return self.model.data_preprocessor(dict(inputs=inputs, data_samples=samples))
+
+    def _segment(self, features: EncodedImages, input_ids: Tensor, image_index: Tensor) -> Tensor:
+        """Probabilities (E, h, w) float32 on the logits' grid."""
+        chunks = self.model.segment_images(features, input_ids, image_index.to(self.device))
+        return torch.cat([logits.sigmoid()[:, 0] for _, logits in chunks])
+
+    def _result(self, picture: PreparedPicture | EncodedPicture, texts: list[str], maps: Tensor) -> ReferringResult:
+        model = self.model
+        return ReferringResult(
+            picture.image, texts, maps, picture.letterbox, model.threshold, model.mask_alignment, picture.name
+        )
+
+    def _tokenize(self, texts: list[str], name: str) -> Tensor:
+        step = next(step for step in self.pipeline.transforms if isinstance(step, TokenizeExpressions))
+        return torch.from_numpy(step(dict(texts=texts, img_path=name))['input_ids']).to(self.device)
 
     def _build_pipeline(self) -> Compose:
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'cmmasksd')):
@@ -168,6 +254,14 @@ class ReferringInferencer:
         return [step for step in steps if step['type'].rsplit('.')[-1] not in ANNOTATION_STEPS]
 
 
+def _correlation_maps(scores: Tensor, letterbox: Letterbox) -> np.ndarray:
+    """Scores on the patches' grid (K, h, w) -> (K, height, width) in [0, 1], as the picture lies in the input."""
+    rows, columns = letterbox.window
+    maps = F.interpolate(scores[:, None], size=letterbox.size, mode='bilinear')[:, 0, rows, columns]
+    lowest, highest = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return ((maps - lowest) / (highest - lowest).clamp(min=1e-12)).cpu().numpy()
+
+
 def _find_device(device: str | torch.device | None) -> torch.device:
     try:
         found = torch.device(device or get_device())
@@ -177,40 +271,3 @@ def _find_device(device: str | torch.device | None) -> torch.device:
             f'device {device!r} cannot be used here ({brief(error, 120)}); give {get_device()!r}, or None'
         ) from error
     return found
-
-
-def _as_input(image: Picture) -> dict[str, Any]:
-    if isinstance(image, (str, Path)):
-        return dict(img_path=str(image))
-    return dict(img=_to_rgb(image) if isinstance(image, Image.Image) else image)
-
-
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    """A PIL image as (height, width, 3) uint8, turned as its EXIF data say; as a file of it would be read."""
-    name = getattr(image, 'filename', '') or 'the given picture'
-    if image.mode in ('I', 'F'):
-        raise TypeError(
-            f'{name}: a PIL image of mode {image.mode} (32 bits) has no known range: bring it to 8 bits first.'
-        )
-    try:
-        upright = ImageOps.exif_transpose(image)
-    # PIL decodes a file when its pixels are asked for; a broken PNG is a SyntaxError
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f'{name}: the file is truncated or damaged ({error}); fetch it again.') from error
-    if upright.mode.startswith('I;16'):  # PIL would take all above 255 for white
-        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-    return np.array(upright.convert('RGB'))
-
-
-def _as_texts(expressions: Expressions) -> list[str]:
-    """One expression or several as a list."""
-    listed = not isinstance(expressions, (str, bytes, Mapping)) and isinstance(expressions, Iterable)
-    texts: list[Any] = list(expressions) if listed else [expressions]
-    if not texts:
-        raise ValueError('Ask for at least one expression.')
-    for text in texts:
-        if not isinstance(text, str):
-            raise TypeError(
-                f'An expression must be a string, or a list of strings for several of one image; got {text!r:.80}.'
-            )
-    return texts

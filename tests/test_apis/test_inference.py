@@ -19,6 +19,7 @@ from cmmasksd.apis import (
     show_result_pyplot,
 )
 from cmmasksd.shipped import open_config
+from cmmasksd.structures import Letterbox
 from cmmasksd.visualization import draw_panel
 
 NAME = 'vit-tiny_refshapes'
@@ -37,9 +38,10 @@ def picture() -> np.ndarray:
 
 @pytest.fixture
 def result(picture: np.ndarray) -> ReferringResult:
-    probabilities = np.zeros((2, HEIGHT, WIDTH), np.float32)
-    probabilities[:, 10:30, 20:50] = 0.9
-    return ReferringResult(picture, ['left zebra', 'the tree'], probabilities > 0.35, probabilities)
+    maps = torch.zeros(2, HEIGHT, WIDTH)
+    maps[:, 10:30, 20:50] = 0.9
+    letterbox = Letterbox.fit((HEIGHT, WIDTH), (HEIGHT, WIDTH))
+    return ReferringResult(picture, ['left zebra', 'the tree'], maps, letterbox)
 
 
 def test_init_model_is_ready_for_inference(model: nn.Module) -> None:

@@ -140,7 +140,7 @@ def test_a_cut_picture_is_named_when_pil_opened_it(inferencer: ReferringInferenc
     [
         ('absent.jpg', FileNotFoundError, 'absent.jpg: there is no such picture; check the path'),
         ('', FileNotFoundError, 'the given picture: there is no such picture'),
-        ('.', OSError, '.: the picture cannot be opened .*give the path of a file that can be read'),
+        ('.', ValueError, '. has no picture in it: name a folder with .jpg, .png'),
         ('http://127.0.0.1:9/a.jpg', OSError, 'http://127.0.0.1:9/a.jpg: the picture cannot be opened'),
         (None, TypeError, r'must be a uint8 RGB array of shape \(height, width, 3\), got NoneType'),
         (RGB / 255, TypeError, 'got float64'),
@@ -157,7 +157,7 @@ def test_a_cut_picture_is_named_when_pil_opened_it(inferencer: ReferringInferenc
     ids=[
         'absent',
         'empty path',
-        'folder',
+        'folder without pictures',
         'no connection',
         'None',
         'float',

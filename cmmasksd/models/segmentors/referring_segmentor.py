@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, get_args
 
 import torch
@@ -16,7 +16,7 @@ from cmmasksd.models.building import build_part
 from cmmasksd.models.layers import foreign_norms, frozen_statistics, joint_statistics
 from cmmasksd.models.mask_alignment import MaskAlignment, check_alignment, logits_to_masks, masks_to_logits
 from cmmasksd.registry import MODELS
-from cmmasksd.structures import BranchFeatures, MainBranch, TextFeatures, VisualFeatures, join_branches
+from cmmasksd.structures import BranchFeatures, EncodedImages, MainBranch, TextFeatures, VisualFeatures, join_branches
 
 Config = dict[str, Any]
 Precision = Literal['float32', 'bfloat16']
@@ -237,8 +237,8 @@ class ReferringSegmentor(BaseModel):
         """
         image_index = torch.arange(len(inputs), device=inputs.device) if image_index is None else image_index
         probabilities: list[list[Tensor]] = [[] for _ in data_samples]
-        for start, logits in self._logits_by_chunk(inputs, input_ids, image_index):
-            maps = logits_to_masks(logits.float().sigmoid(), inputs.shape[2:], self.mask_alignment)[:, 0]  # (e, H, W)
+        for start, logits in self.segment_images(self.encode_images(inputs), input_ids, image_index):
+            maps = logits_to_masks(logits.sigmoid(), inputs.shape[2:], self.mask_alignment)[:, 0]  # (e, H, W)
             chunk = image_index[start : start + len(logits)]
             images, counts = chunk.unique_consecutive(return_counts=True)
             for image, image_maps in zip(images.tolist(), maps.split(counts.tolist())):
@@ -248,23 +248,42 @@ class ReferringSegmentor(BaseModel):
             sample.predictions = InstanceData(masks=stacked > self.threshold, probabilities=stacked)
         return data_samples
 
-    def _logits_by_chunk(self, inputs: Tensor, input_ids: Tensor, image_index: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Encodes once, then fuses and decodes chunk by chunk: the first expression's place, logits (e, 1, 4h, 4w).
+    def encode_images(self, inputs: Tensor) -> EncodedImages:
+        """Normalised images (B, 3, H, W) -> what all their expressions share, in this segmentor's ``precision``."""
+        with self._autocast(inputs):
+            embeddings = self.embed_image(inputs)
+            if self.image_needs_text:
+                return EncodedImages(embeddings, None, None)
+            visual = self.encode_image(embeddings)
+            return EncodedImages(embeddings, visual, self.project(visual))
+
+    def segment_images(
+        self, images: EncodedImages, input_ids: Tensor, image_index: Tensor
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Segments E expressions of encoded images, ``expressions_per_chunk`` at a time.
 
         Images whose features depend on the sentence are encoded in the chunks.
+
+        Args:
+            images: of :meth:`encode_images`.
+            input_ids: token ids (E, L).
+            image_index: (E,) the image of each expression.
+
+        Yields:
+            The place of a chunk's first expression, and the chunk's logits (e, 1, 4h, 4w) in float32.
         """
-        autocast = torch.autocast(inputs.device.type, torch.bfloat16) if self.precision == 'bfloat16' else nullcontext()
-        with autocast:
+        with self._autocast(input_ids):
             text = self.encode_text(self.embed_text(input_ids), input_ids)
-            embeddings = self.embed_image(inputs)
-            projected = None if self.image_needs_text else self.project(self.encode_image(embeddings))
         for start in range(0, len(input_ids), self.expressions_per_chunk):
             chunk = slice(start, start + self.expressions_per_chunk)
             words, index = text[chunk], image_index[chunk]
-            with autocast:
-                if projected is None:
-                    own = self.project(self.encode_image(embeddings, words, index))
+            with self._autocast(input_ids):
+                if images.projected is None:
+                    own = self.project(self.encode_image(images.embeddings, words, index))
                     logits = self.decode(self.fuse(own, words.sentence, None), words)
                 else:
-                    logits = self.decode(self.fuse(projected, words.sentence, index), words)
-            yield start, logits
+                    logits = self.decode(self.fuse(images.projected, words.sentence, index), words)
+            yield start, logits.float()
+
+    def _autocast(self, inputs: Tensor) -> AbstractContextManager:
+        return torch.autocast(inputs.device.type, torch.bfloat16) if self.precision == 'bfloat16' else nullcontext()
