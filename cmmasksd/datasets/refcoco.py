@@ -14,7 +14,8 @@ from mmengine.dataset import BaseDataset
 from cmmasksd.datasets.refer.garbage_collection import paused_collector
 from cmmasksd.datasets.refer.reader import load_refer
 from cmmasksd.datasets.refer.records import Image, Ref
-from cmmasksd.registry import DATASETS, TRANSFORMS
+from cmmasksd.datasets.transforms.building import build_pipeline
+from cmmasksd.registry import DATASETS
 
 SENTENCE_FIELDS = ('sent', 'raw')
 
@@ -72,7 +73,7 @@ class RefCOCODataset(BaseDataset):
         split: ``train``, ``val``, ``testA`` ...
         sentence_field: ``sent`` (cleaned, what CRIS reads) or ``raw`` (as typed, what LAVT reads); it changes published
             numbers.
-        pipeline: transforms, or configs of them.
+        pipeline: transforms, or configs of them, of other projects too (:class:`AugmentPicture`).
         test_mode: group by image.
         metainfo: metadata; none of its own, so that mmengine's ``ConcatDataset`` joins any of these sets (what this one
             holds is in the attributes ``dataset``, ``split_by`` and ``split``).
@@ -114,7 +115,7 @@ class RefCOCODataset(BaseDataset):
             indices=indices,
             serialize_data=serialize_data,
             # built by our own registry, so that bare names work without a default scope too
-            pipeline=[TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline],
+            pipeline=build_pipeline(pipeline),
             test_mode=test_mode,
             lazy_init=lazy_init,
             max_refetch=0,

@@ -23,9 +23,8 @@ class PackReferringInputs(BaseTransform):
       ``ref_ids`` (K,) int64 and ``sent_ids`` (K,) int64. ``masks`` is (K, H, W) float32 in [0, 1], letterboxed, in
       training, and (K, height, width) bool, at the picture's own size, in evaluation
       (``LetterboxResize(resize_masks=False)``);
-    * metainfo ``img_path`` and ``img_id`` where known, ``ori_shape`` (height, width), ``img_shape`` (H, W) and
-    ``letterbox``
-      (:class:`cmmasksd.structures.Letterbox`).
+    * metainfo ``img_path``, ``img_id`` and ``flip`` (whether the picture is mirrored) where known, ``ori_shape``
+      (height, width), ``img_shape`` (H, W) and ``letterbox`` (:class:`cmmasksd.structures.Letterbox`).
 
     A picture without annotation comes with ``texts`` alone, past SelectSentences and LoadReferringMasks.
     """
@@ -38,7 +37,7 @@ class PackReferringInputs(BaseTransform):
 
     @staticmethod
     def _metainfo(results: dict) -> dict:
-        known = {key: results[key] for key in ('img_path', 'img_id') if key in results}
+        known = {key: results[key] for key in ('img_path', 'img_id', 'flip') if key in results}
         shapes = dict(ori_shape=(results['height'], results['width']), img_shape=results['img'].shape[:2])
         return dict(known, **shapes, letterbox=results['letterbox'])
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from cmmasksd.datasets.transforms.loading import name_record
 from cmmasksd.registry import TRANSFORMS
 from cmmasksd.structures import Letterbox
 
@@ -54,7 +55,8 @@ class FlipWithSentence(BaseTransform):
         prob: probability, drawn from ``results['rng']``.
 
     Raises:
-        ValueError: ``prob`` outside [0, 1], or a pipeline in which the letterbox or the tokens are there already.
+        ValueError: ``prob`` outside [0, 1], or a pipeline in which the letterbox or the tokens are there already, or
+            the sentences are not.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
@@ -63,12 +65,16 @@ class FlipWithSentence(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Changes ``img``, ``masks`` and ``texts``, or nothing."""
+        """Changes ``img``, ``masks`` and ``texts``, or nothing; sets ``flip``: whether the picture is mirrored now."""
+        if 'texts' not in results:
+            raise ValueError('FlipWithSentence must stand after SelectSentences in the pipeline.')
         for key, later in (('letterbox', 'LetterboxResize'), ('input_ids', 'TokenizeExpressions')):
             if key in results:
                 raise ValueError(f'FlipWithSentence must stand before {later} in the pipeline.')
+        results.setdefault('flip', False)
         if results['rng'].random() >= self.prob:
             return results
+        results['flip'] = not results['flip']
         results['img'] = np.ascontiguousarray(results['img'][:, ::-1])
         results['texts'] = [swap_sides(text) for text in results['texts']]
         if 'masks' in results:
@@ -87,26 +93,36 @@ class LetterboxResize(BaseTransform):
     Args:
         size: (H, W) of the network's input.
         resize_masks: False keeps the masks at the picture's own size, for evaluation.
+        scale: how much of the input the picture fills, in (0, 1]; below 1 the border is wider, for test-time
+            augmentation by scales, which so serves encoders of any kind, at their own input.
 
     Raises:
-        ValueError: a size that is not two whole numbers of at least 1.
+        ValueError: a size that is not two whole numbers of at least 1, or a scale outside (0, 1]; a picture that is not
+            (height, width, 3) uint8, or masks of another size.
     """
 
-    def __init__(self, size: tuple[int, int], resize_masks: bool = True) -> None:
+    def __init__(self, size: tuple[int, int], resize_masks: bool = True, scale: float = 1.0) -> None:
         sides = tuple(size) if isinstance(size, (tuple, list)) else ()
         if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
             raise ValueError(
                 f'LetterboxResize.size must be (height, width), two whole numbers of at least 1 pixel, got {size!r}.'
             )
+        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale <= 1:
+            raise ValueError(
+                f'LetterboxResize.scale is the share of the input that the picture fills, a number in (0, 1], got '
+                f'{scale!r}.'
+            )
         self.size = (sides[0], sides[1])
         self.resize_masks = resize_masks
+        self.scale = scale
 
     def transform(self, results: dict) -> dict:
         """Changes ``img`` and, if asked to, ``masks``; adds ``letterbox``."""
-        letterbox = Letterbox.fit(results['img'].shape[:2], self.size)
+        self._check(results)
+        letterbox = self._fit(results['img'].shape[:2])
         results['img'] = self._place_picture(results['img'], letterbox)
         if self.resize_masks and 'masks' in results:
-            results['masks'] = self._place_masks(results['masks'], letterbox)
+            results['masks'] = place_masks(results['masks'], letterbox)
         results['letterbox'] = letterbox
         return results
 
@@ -121,15 +137,37 @@ class LetterboxResize(BaseTransform):
         cv2.split(_scale(picture, letterbox, cv2.INTER_CUBIC), [plane[letterbox.window] for plane in planes])
         return planes.transpose(1, 2, 0)
 
+    def _fit(self, original: tuple[int, int]) -> Letterbox:
+        height, width = (max(1, round(side * self.scale)) for side in self.size)
+        scaled = Letterbox.fit(original, (height, width)).scaled
+        offset = (self.size[0] - scaled[0]) // 2, (self.size[1] - scaled[1]) // 2
+        return Letterbox((original[0], original[1]), scaled, offset, self.size)
+
     @staticmethod
-    def _place_masks(masks: np.ndarray, letterbox: Letterbox) -> np.ndarray:
-        """(R, height, width) bool -> (R, H, W) float32."""
-        placed = np.empty((len(masks), *letterbox.size), np.float32)
-        bytes_ = masks.view(np.uint8) * np.uint8(255)
-        for canvas, mask in zip(placed, bytes_):
-            _fill_border(canvas, letterbox, 0)
-            np.divide(_scale(mask, letterbox, cv2.INTER_LINEAR), 255, out=canvas[letterbox.window], dtype=np.float32)
-        return placed
+    def _check(results: dict) -> None:
+        """Makes sure that nothing before has parted picture and masks, which are compared by what they are."""
+        picture, masks = results['img'], results.get('masks')
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise ValueError(
+                f'{name_record(results)}: the picture is {picture.dtype} of shape {picture.shape} before '
+                'LetterboxResize, not uint8 of (height, width, 3): the model normalises it. Put transforms of other '
+                'projects in AugmentPicture.'
+            )
+        if results.get('flip_direction') or (masks is not None and masks.shape[1:] != picture.shape[:2]):
+            raise ValueError(
+                f'{name_record(results)}: before LetterboxResize the picture was flipped or resized, and not its masks '
+                "and sentences: write dict(type='AugmentPicture', transforms=[...]) around such transforms."
+            )
+
+
+def place_masks(masks: np.ndarray, letterbox: Letterbox) -> np.ndarray:
+    """Masks (R, height, width) bool as they lie in the input: (R, H, W) float32 in [0, 1]."""
+    placed = np.empty((len(masks), *letterbox.size), np.float32)
+    bytes_ = masks.view(np.uint8) * np.uint8(255)
+    for canvas, mask in zip(placed, bytes_):
+        _fill_border(canvas, letterbox, 0)
+        np.divide(_scale(mask, letterbox, cv2.INTER_LINEAR), 255, out=canvas[letterbox.window], dtype=np.float32)
+    return placed
 
 
 def _fill_border(canvas: np.ndarray, letterbox: Letterbox, value: int) -> None:

@@ -144,10 +144,16 @@ class LoadReferringMasks(BaseTransform):
 
     Raises:
         ReferError: a malformed segmentation, or a mask without any pixel; names the picture and the ref.
+        ValueError: the picture is mirrored already.
     """
 
     def transform(self, results: dict) -> dict:
         """Adds ``masks``."""
+        if results.get('flip'):
+            raise ValueError(
+                f'{name_record(results)}: the picture is mirrored and its masks would not be: put LoadReferringMasks '
+                'before the flip in the pipeline.'
+            )
         height, width = results['height'], results['width']
         masks = np.empty((len(results['refs']), height, width), dtype=bool)
         for mask, ref in zip(masks, results['refs'], strict=True):

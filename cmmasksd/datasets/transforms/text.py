@@ -71,7 +71,7 @@ class SelectSentences(BaseTransform):
             CRIS scores val in training).
 
     Raises:
-        ValueError: unknown mode, or a ref without sentences.
+        ValueError: unknown mode, a ref without sentences, or a picture that is mirrored already.
     """
 
     def __init__(self, mode: str) -> None:
@@ -81,6 +81,11 @@ class SelectSentences(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Adds ``texts``, ``ref_ids``, ``sent_ids`` and ``mask_index``."""
+        if results.get('flip'):
+            raise ValueError(
+                f'{name_record(results)}: the picture is mirrored and its sentences would not be: put SelectSentences '
+                'before the flip in the pipeline.'
+            )
         chosen = [
             (index, ref, number) for index, ref in enumerate(results['refs']) for number in self._choose(ref, results)
         ]

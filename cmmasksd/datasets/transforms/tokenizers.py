@@ -125,6 +125,10 @@ class HuggingFaceTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode(ids)
 
+    def save(self, folder: Path) -> None:
+        """Writes the files that it is read from; open_clip's cleaning of text is not in them."""
+        self._tokenizer.save_pretrained(str(folder))
+
     def _take_apart(self, text: str) -> str:
         """Spaces between the characters of special tokens, which are pieces of the vocabulary too: of ``</s>``."""
         for token in self._tokenizer.all_special_tokens:
