@@ -19,6 +19,7 @@ FLOORS = {
             'checkpoints',
             'distributed',
             'memory',
+            'published',
             'shipped',
             'strict_json',
             'structures',

@@ -5,40 +5,14 @@ testB]
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from mmengine.config import Config
 
+from cmmasksd.arguments import positive, writable_file, writable_folder
 from cmmasksd.cfg_options import CfgOptions, merge_options
 from cmmasksd.shipped import open_config
 from cmmasksd.work_dirs import find_work_dir
-
-
-def writable_file(path: str) -> str:
-    """An argument that names a file to write; its folder is made. Checked now, not after hours of evaluation."""
-    if Path(path).is_dir():
-        raise argparse.ArgumentTypeError(f'{path} is a folder; name a file in it')
-    writable_folder(str(Path(path).parent))
-    return path
-
-
-def writable_folder(path: str) -> str:
-    """An argument that names a folder to write to; it is made."""
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f'{path} cannot be made ({error.strerror}); choose another folder') from error
-    if not os.access(path, os.W_OK):
-        raise argparse.ArgumentTypeError(f'{path} cannot be written; choose another folder')
-    return path
-
-
-def positive(text: str) -> int:
-    """An argument that is a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is no whole number of at least 1')
-    return int(text)
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,7 +20,7 @@ def parse_args() -> argparse.Namespace:
         description='Evaluate a checkpoint on all splits of its config and print one table.'
     )
     parser.add_argument('config', help='config file, or the name of a shipped one')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file, or the folder of a published model')
     parser.add_argument('--splits', nargs='+', help="splits to evaluate (default: the config's test_cfg.splits)")
     parser.add_argument('--work-dir', help='where logs go (default: work_dirs/<config name>)')
     parser.add_argument(
@@ -76,6 +50,10 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg = open_config(args.config)
     cfg.launcher = args.launcher
     cfg.load_from = args.checkpoint
+    if Path(args.checkpoint).is_dir():
+        from cmmasksd.apis.publishing import use_published
+
+        use_published(cfg, args.checkpoint)
     cfg.work_dir = find_work_dir(cfg.filename, cfg)
     merge_options(cfg, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.work_dir
