@@ -56,6 +56,7 @@ setup(
         'openmmlab': read_requirements('openmmlab'),
         'tests': TESTS,
         'dev': TESTS + read_requirements('dev'),
+        'web': read_requirements('web'),
         **{name: [name] for name in OPTIONAL},
     },
 )
