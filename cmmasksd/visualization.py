@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
 from collections.abc import Sequence
 from functools import cache
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from mmengine import fileio
 from mmengine.dist import master_only
+from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 from mmengine.visualization import Visualizer
 from PIL import Image, ImageDraw, ImageFont
@@ -28,6 +30,8 @@ GROUND_TRUTH_COLOR: Color = (24, 160, 88)
 PAPER: Color = (255, 255, 255)
 INK: Color = (20, 20, 20)
 OPACITY = 0.5
+FAINT = 0.25  # where colours are to be seen
+WITHOUT_WINDOWS = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')  # matplotlib's backends that write files
 LONGER_SIDE = 320
 GAP = 6
 FONT_SIZE = 14
@@ -145,6 +149,35 @@ def _iou_note(prediction: np.ndarray, truth: np.ndarray) -> str:
     return f'IoU {100 * (prediction & truth).sum() / max((prediction | truth).sum(), 1):.1f}'
 
 
+def draw_pair(
+    before: tuple[np.ndarray, Sequence[str], Masks], after: tuple[np.ndarray, Sequence[str], Masks]
+) -> np.ndarray:
+    """What the data set holds beside what a pipeline made of it: a row per expression, masks over both pictures.
+
+    Args:
+        before: picture (height, width, 3) uint8 RGB, K expressions, masks (K, height, width).
+        after: the same of the picture that the model is shown, of any size; its expressions may have changed.
+
+    Returns:
+        The panel, (rows, columns, 3) uint8 RGB.
+
+    Raises:
+        ValueError: see :func:`draw_panel`.
+    """
+    columns, titles = [], []
+    for title, (picture, texts, masks) in (('data set', before), ('model', after)):
+        found = _to_bool(masks, title, (len(texts), *picture.shape[:2]))
+        tile = _to_tile(picture)
+        columns.append([(text, _overlay(tile, mask, GROUND_TRUTH_COLOR, FAINT)) for text, mask in zip(texts, found)])
+        titles.append(_caption(tile.shape[1], f'{title} {picture.shape[0]} x {picture.shape[1]}'))
+    panel = [_side_by_side(titles)]
+    for cells in zip(*columns, strict=True):
+        captions = [_caption(tile.shape[1], text) for text, tile in cells]
+        row = _side_by_side([tile for _, tile in cells])
+        panel += [_side_by_side(captions), row, _blank(GAP, row.shape[1])]
+    return np.concatenate(panel)
+
+
 def write_picture(picture: np.ndarray, path: str) -> None:
     """Writes an RGB picture; folders are made.
 
@@ -160,6 +193,25 @@ def write_picture(picture: np.ndarray, path: str) -> None:
         fileio.put(data.tobytes(), path)
     except OSError as error:
         raise OSError(f'{path}: the panel cannot be written ({error}); choose a folder that can.') from error
+
+
+@cache
+def can_open_windows() -> bool:
+    """Whether matplotlib opens windows here; where not, a warning says so, once. mmengine would wait for a key for
+    ever.
+    """
+    from matplotlib import pyplot  # late: it chooses its backend when it is imported
+
+    backend = pyplot.get_backend()
+    if backend.lower() not in WITHOUT_WINDOWS:
+        return True
+    print_log(
+        f"No window can be opened here (matplotlib's backend is {backend}), so nothing is shown: write pictures to a "
+        'folder instead (--show-dir of tools/test.py, --output-dir of browse_dataset.py).',
+        logger='current',
+        level=logging.WARNING,
+    )
+    return False
 
 
 @VISUALIZERS.register_module()
@@ -189,7 +241,7 @@ class ReferringVisualizer(Visualizer):
             data_sample: ``SegDataSample`` with ``expressions`` and, after prediction, ``predictions``.
             draw_gt: draw ``expressions.masks`` where present.
             draw_pred: draw ``predictions.masks`` where present.
-            show: open a window.
+            show: open a window, where one can be opened.
             wait_time: seconds it stays; 0 waits for the space key.
             out_file: path of the file; its ending says the format.
             step: global step, for the backends.
@@ -203,6 +255,6 @@ class ReferringVisualizer(Visualizer):
         panel = draw_panel(image, expressions.texts, predicted, truth)
         if out_file is not None:
             write_picture(panel, out_file)
-        if show:
+        if show and can_open_windows():
             self.show(panel, win_name=name, wait_time=wait_time)
         self.add_image(name.replace('/', '_'), panel, step)

@@ -5,11 +5,12 @@ testB]
 from __future__ import annotations
 
 import argparse
+import copy
 from pathlib import Path
 
 from mmengine.config import Config
 
-from cmmasksd.arguments import positive, writable_file, writable_folder
+from cmmasksd.arguments import positive, seconds, share, writable_file, writable_folder
 from cmmasksd.cfg_options import CfgOptions, merge_options
 from cmmasksd.shipped import open_config
 from cmmasksd.work_dirs import find_work_dir
@@ -32,7 +33,29 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--show-dir', metavar='DIR', type=writable_folder, help=show_help)
     parser.add_argument(
-        '--show-interval', metavar='N', type=positive, help='with --show-dir: panels of every Nth image; 1: of all'
+        '--show-interval',
+        metavar='N',
+        type=positive,
+        help='with --show-dir or --show: panels of every Nth image; 1: of all',
+    )
+    parser.add_argument('--show', action='store_true', help='show these panels in a window, one after the other')
+    parser.add_argument(
+        '--wait-time',
+        metavar='SECONDS',
+        type=seconds,
+        help='with --show: how long each stays (default: 2); 0 waits for the space key',
+    )
+    tta_help = (
+        "average over views of each picture: as the config's tta_pipeline and tta_model say; by default as it is and "
+        'mirrored, with left and right swapped in its sentences'
+    )
+    parser.add_argument('--tta', action='store_true', help=tta_help)
+    parser.add_argument(
+        '--tta-scales',
+        nargs='+',
+        metavar='SCALE',
+        type=share,
+        help='with --tta: at these shares of the input that the picture fills, not as tta_pipeline says: 0.75 1',
     )
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast, on a CPU too')
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, help='overrides, such as model.threshold=0.5')
@@ -41,8 +64,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='passed by some launchers; not read')
     args = parser.parse_args()
-    if args.show_interval and not args.show_dir:
-        parser.error('--show-interval needs --show-dir, the folder to draw into')
+    if args.show_interval and not (args.show_dir or args.show):
+        parser.error('--show-interval needs --show-dir, the folder to draw into, or --show')
+    if args.wait_time is not None and not args.show:
+        parser.error('--wait-time needs --show')
+    if args.tta_scales and not args.tta:
+        parser.error('--tta-scales needs --tta')
     return args
 
 
@@ -61,11 +88,28 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.model.precision = 'bfloat16'
     if args.splits:
         cfg.test_cfg.splits = args.splits
+    if args.show:
+        cfg.default_hooks.visualization.update(
+            draw=True, show=True, wait_time=2 if args.wait_time is None else args.wait_time
+        )
     if args.show_dir:
         cfg.default_hooks.visualization.update(draw=True, out_dir=str(Path(args.show_dir).resolve()))
     if args.show_interval:
         cfg.default_hooks.visualization.update(interval=args.show_interval, max_images=None)
+    if args.tta:
+        augment(cfg, args.tta_scales)
     return cfg
+
+
+def augment(cfg: Config, scales: list[float] | None) -> None:
+    """Puts the model into the one that averages, and the pipelines of the test data sets into those that give views."""
+    from cmmasksd.datasets.transforms import with_test_time_augmentation
+    from cmmasksd.engine.leaves import leaf_configs
+
+    for dataset in leaf_configs(cfg.test_dataloader.dataset):
+        own = None if scales else cfg.get('tta_pipeline')
+        dataset.pipeline = copy.deepcopy(own) or with_test_time_augmentation(dataset.pipeline, scales=scales or (1,))
+    cfg.model = dict(cfg.get('tta_model') or dict(type='cmmasksd.ReferringTTAModel'), module=cfg.model)
 
 
 def main() -> None:

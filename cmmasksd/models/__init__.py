@@ -5,7 +5,7 @@ from cmmasksd.models.data_preprocessor import ReferringDataPreprocessor
 from cmmasksd.models.decode_heads import DecodeHeadAdapter, VisionLanguageDecodeHead
 from cmmasksd.models.distillation import LMVSD, VMLSD
 from cmmasksd.models.necks import CrossModalFPN
-from cmmasksd.models.segmentors import ReferringSegmentor
+from cmmasksd.models.segmentors import ReferringSegmentor, ReferringTTAModel
 from cmmasksd.models.text_encoders import HuggingFaceTextEncoder, OpenCLIPTextTransformer
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     'OpenCLIPVisionTransformer',
     'ReferringDataPreprocessor',
     'ReferringSegmentor',
+    'ReferringTTAModel',
     'TimmBackbone',
     'VisionLanguageDecodeHead',
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -140,7 +141,7 @@ def build_step(config: dict[str, Any]) -> Any:
         ImportError: its project cannot be imported.
     """
     try:
-        return TRANSFORMS.build(config)
+        return TRANSFORMS.build(copy.deepcopy(config))  # TestTimeAug writes into its own
     except ImportError as error:
         if str(config.get('type')).partition('.')[0] not in OPENMMLAB:
             raise

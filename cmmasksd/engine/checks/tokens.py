@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
@@ -35,11 +35,21 @@ def check_tokens(cfg: Config, model: nn.Module, loaders: Sequence[str] = LOADERS
     seen = []
     for name in loaders:
         for dataset in leaf_configs(cfg[name].dataset) if cfg.get(name) else ():
-            for step in dataset.get('pipeline', ()):
-                if step['type'].rsplit('.')[-1] != 'TokenizeExpressions' or step in seen:
+            for step in _walk(dataset.get('pipeline', ())):
+                if str(step.get('type')).rsplit('.')[-1] != 'TokenizeExpressions' or step in seen:
                     continue
                 seen.append(step)
                 try:
                     encoder.check_tokenizer(TRANSFORMS.build(step).examples())
                 except ValueError as error:
                     raise ConfigError(f'{name}: {error}') from error
+
+
+def _walk(steps: Any) -> Iterator[Mapping[str, Any]]:
+    """The steps of a pipeline, and those inside of others, such as ``TestTimeAug``, which holds lists of lists."""
+    if isinstance(steps, Mapping):
+        yield steps
+        yield from _walk(steps.get('transforms'))
+    elif isinstance(steps, (list, tuple)):
+        for step in steps:
+            yield from _walk(step)

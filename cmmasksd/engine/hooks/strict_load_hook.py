@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 
 from cmmasksd.checkpoints import load_into, load_weights
@@ -29,6 +29,7 @@ class StrictLoadHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Loads the weights, too, as mmengine will once more: where that fails it would only print the error."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = model.module if isinstance(model, BaseTTAModel) else model
         source = str(runner._load_from or 'The checkpoint')
         is_training = isinstance(runner._train_loop, BaseLoop)
         if is_training and not runner._resume:

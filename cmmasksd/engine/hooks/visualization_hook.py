@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import mmcv
+import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
@@ -25,13 +26,15 @@ class ReferringVisualizationHook(Hook):
     Of several processes the main one draws, of the images that it evaluates.
 
     Args:
-        draw: whether to draw at all; ``--show-dir`` turns it on.
+        draw: whether to draw at all; ``--show-dir`` and ``--show`` turn it on.
         interval: draw every so many images; None: so many that ``max_images`` are spread over the whole data set.
         max_images: draw at most so many images of a data set; None: no limit.
         out_dir: folder below the run's time-stamped one, or an absolute path; None: only to the visualizer's backends.
+        show: also open a window for each panel; where none can be opened, a warning says so once.
+        wait_time: seconds that a window stays; 0 waits for the space key.
 
     Raises:
-        ValueError: an interval or a number of images that is no whole number of at least 1.
+        ValueError: an interval or a number of images that is no whole number of at least 1, or a negative wait.
     """
 
     def __init__(
@@ -40,16 +43,22 @@ class ReferringVisualizationHook(Hook):
         interval: int | None = None,
         max_images: int | None = 100,
         out_dir: str | None = None,
+        show: bool = False,
+        wait_time: float = 2,
     ) -> None:
         for name, value in (('interval', interval), ('max_images', max_images)):
             if value is not None and (type(value) is not int or value < 1):
                 raise ValueError(
                     f'default_hooks.visualization.{name} must be a whole number of at least 1, or None, got {value!r}.'
                 )
+        if isinstance(wait_time, bool) or not isinstance(wait_time, (int, float)) or not wait_time >= 0:
+            raise ValueError(f'default_hooks.visualization.wait_time must be seconds, at least 0, got {wait_time!r}.')
         self.draw = draw
         self.interval = interval
         self.max_images = max_images
         self.out_dir = out_dir
+        self.show = show
+        self.wait_time = wait_time
         self._start()
 
     def _start(self) -> None:
@@ -91,8 +100,9 @@ class ReferringVisualizationHook(Hook):
             self._drawn[stem] += 1  # joined data sets may hold a picture, or its name, more than once
             name = stem if self._drawn[stem] == 1 else f'{stem}_{self._drawn[stem]}'
             out_file = str(self._folder(runner, split) / f'{name}.png') if self.out_dir is not None else None
-            image = mmcv.bgr2rgb(mmcv.imread(sample.img_path, flag='color_ignore_orientation'))
-            runner.visualizer.add_datasample(f'{split}_{name}', image, sample, out_file=out_file, step=step)
+            shown = dict(show=True, wait_time=self.wait_time) if self.show else {}
+            image = _read(sample)
+            runner.visualizer.add_datasample(f'{split}_{name}', image, sample, out_file=out_file, step=step, **shown)
 
     def _interval(self, dataset: Dataset, processes: int) -> int:
         if self.interval is not None:
@@ -118,6 +128,12 @@ class ReferringVisualizationHook(Hook):
         runner.logger.info(
             f'Panels of {self._drawn.total()} of {self._seen} images of {split}{share} went to {where}{rest}.'
         )
+
+
+def _read(sample: SegDataSample) -> np.ndarray:
+    """The picture as its masks lie: mirrored where the pipeline has mirrored it."""
+    image = mmcv.bgr2rgb(mmcv.imread(sample.img_path, flag='color_ignore_orientation'))
+    return np.ascontiguousarray(image[:, ::-1]) if getattr(sample, 'flip', False) else image
 
 
 def _split_name(dataset: Dataset) -> str:
