@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
 
 from cmmasksd.datasets.transforms.geometry import swap_sides
 from cmmasksd.datasets.transforms.global_draws import global_draws
 from cmmasksd.datasets.transforms.loading import name_record
 from cmmasksd.datasets.transforms.region_map import RegionMap
-from cmmasksd.registry import TRANSFORMS
+from cmmasksd.registry import SCOPE, TRANSFORMS
 
 TRIES = 10
 OPENMMLAB = ('mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'mmseg')
@@ -140,8 +141,10 @@ def build_step(config: dict[str, Any]) -> Any:
     Raises:
         ImportError: its project cannot be imported.
     """
+    current = DefaultScope.get_current_instance()  # where there is none, transforms inside of others are ours too
     try:
-        return TRANSFORMS.build(copy.deepcopy(config))  # TestTimeAug writes into its own
+        with DefaultScope.overwrite_default_scope(current.scope_name if current else SCOPE):
+            return TRANSFORMS.build(copy.deepcopy(config))  # TestTimeAug writes into its own
     except ImportError as error:
         if str(config.get('type')).partition('.')[0] not in OPENMMLAB:
             raise

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmmasksd.datasets.transforms import FlipWithSentence, LetterboxResize
+from cmmasksd.datasets.transforms import FlipWithSentence, LetterboxResize, LoadReferringMasks, SelectSentences
 from cmmasksd.datasets.transforms.geometry import BORDER, swap_sides
 from cmmasksd.structures import Letterbox
 
@@ -146,3 +146,56 @@ def test_flip_comes_first(key, later):
 def test_impossible_probability(prob):
     with pytest.raises(ValueError, match='FlipWithSentence.prob must be a number in .0, 1., got '):
         FlipWithSentence(prob)
+
+
+@pytest.mark.parametrize('scale', [0.25, 0.5, 0.8, 1])
+def test_a_smaller_scale_leaves_a_wider_border_and_comes_back(scale):
+    masks = disc(48, 80)[None]
+    image = np.where(masks[0, ..., None], 250, 10).astype(np.uint8).repeat(3, axis=2)
+    results = LetterboxResize((96, 96), scale=scale).transform(dict(img=image, masks=masks))
+    letterbox = results['letterbox']
+    assert letterbox.scaled == (round(0.6 * 96 * scale), round(96 * scale)) and letterbox.size == (96, 96)
+    assert all(abs(2 * offset + inner - 96) <= 1 for offset, inner in zip(letterbox.offset, letterbox.scaled))
+    assert (results['img'][0] == BORDER).all() and results['masks'].shape == (1, 96, 96)
+    back = letterbox.undo(torch.from_numpy(results['masks'])).numpy() > 0.5
+    assert (back & masks).sum() / (back | masks).sum() > 0.93 - 0.1 * (1 - scale)
+
+
+@pytest.mark.parametrize('scale', [0, -1, 1.5, float('nan'), '1', None, True])
+def test_impossible_scales(scale):
+    with pytest.raises(ValueError, match=r'LetterboxResize.scale .* a number in \(0, 1\], got '):
+        LetterboxResize((96, 96), scale=scale)
+
+
+PARTED = [
+    (dict(img=np.zeros((6, 9, 3), np.float32)), 'the picture is float32'),
+    (dict(img=np.zeros((6, 9), np.uint8)), r'of shape \(6, 9\)'),
+    (dict(img=np.zeros((3, 9, 3), np.uint8)), 'flipped or resized, and not its masks'),
+    (dict(flip_direction='horizontal'), 'flipped or resized, and not its masks and sentences: write .*AugmentPicture'),
+]
+
+
+@pytest.mark.parametrize(('changes', 'message'), PARTED)
+def test_a_picture_that_was_parted_from_its_masks_is_refused(changes, message):
+    with pytest.raises(ValueError, match=f'zebra.jpg: .*{message}'):
+        LetterboxResize((64, 64)).transform({**record(), 'img_path': 'zebra.jpg', **changes})
+
+
+def test_a_flip_says_so_and_wants_its_sentences():
+    flip = FlipWithSentence(1)
+    once = flip.transform(record())
+    assert once['flip'] is True and flip.transform(once)['flip'] is False
+    assert FlipWithSentence(0).transform(record())['flip'] is False
+    sample = record()
+    del sample['texts']
+    with pytest.raises(ValueError, match='after SelectSentences'):
+        flip.transform(sample)
+
+
+@pytest.mark.parametrize(
+    ('step', 'named'),
+    [(LoadReferringMasks(), 'put LoadReferringMasks'), (SelectSentences('all'), 'put SelectSentences')],
+)
+def test_what_is_read_after_a_flip_would_not_be_mirrored(step, named):
+    with pytest.raises(ValueError, match=f'zebra.jpg: the picture is mirrored .*{named} before the flip'):
+        step.transform(dict(record(), img_path='zebra.jpg', flip=True))
