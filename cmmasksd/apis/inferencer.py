@@ -26,6 +26,7 @@ from cmmasksd.datasets.transforms import TokenizeExpressions
 from cmmasksd.engine.checks import check_tokens
 from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.models.distillation.correlation import correlate
+from cmmasksd.published import is_published, load_published, open_published, read_published
 from cmmasksd.registry import MODELS, TRANSFORMS
 from cmmasksd.shipped import open_config
 from cmmasksd.structures import EncodedImages, Letterbox
@@ -44,7 +45,7 @@ class ReferringInferencer:
 
     Args:
         config: path of a config, the name of a shipped one, or the config. Of its test data set, the first where
-            several are joined, the pipeline is used.
+            several are joined, the pipeline is used. Or the folder of a published model, which has its weights.
         weights: checkpoint file; None: CLIP's weights as far as the config names them, the rest random (of use in tests
             only).
         device: where to run; by default an accelerator if there is one.
@@ -58,18 +59,48 @@ class ReferringInferencer:
     def __init__(
         self, config: str | Path | Config, weights: str | Path | None = None, device: str | torch.device | None = None
     ) -> None:
-        self.cfg = config if isinstance(config, Config) else open_config(config)
+        published = read_published(config) if isinstance(config, (str, Path)) and is_published(config) else None
+        if published and weights is not None:
+            raise ValueError(f'{config} is a published model, which has its weights: leave {weights} out.')
+        self.cfg = published.config if published else config if isinstance(config, Config) else open_config(config)
         self.device = _find_device(device)
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'cmmasksd')):
             self.model = MODELS.build(self.cfg.model)
         self.pipeline = self._build_pipeline()
         check_tokens(self.cfg, self.model, loaders=('test_dataloader',))
-        if weights is None:
+        if published:
+            load_published(self.model, published.weights)
+        elif weights is None:
             self.model.init_weights()
         else:
             load_weights(self.model, load_checkpoint_file(weights), str(weights))
         self.model.cfg = self.cfg
         self.model.to(self.device).eval()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder: str | Path,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> ReferringInferencer:
+        """An inferencer of a published model; it runs no code of it, and takes exactly the model's weights.
+
+        Args:
+            name_or_folder: a folder that ``tools/misc/publish_model.py --format safetensors`` wrote, or a name on the
+                Hugging Face hub (``owner/model``).
+            revision: branch, tag or commit on the hub.
+            device: by default an accelerator if there is one.
+            token, cache_dir: see :func:`~cmmasksd.published.fetch_published`.
+
+        Raises:
+            PublishedError: no such folder, name or revision, a hub that cannot be reached, or a model that is not to
+                be trusted.
+            ValueError: a device that cannot be used.
+        """
+        return cls(open_published(name_or_folder, revision, token, cache_dir).weights.parent, device=device)
 
     @classmethod
     def from_model(cls, model: nn.Module) -> ReferringInferencer:

@@ -110,10 +110,19 @@ def _check_settings(settings: Any, path: Path) -> None:
         raise PublishedError(f'{path} asks for code (auto_map) or is no object: take that out')
     if path.name != 'open_clip_config.json':
         return
-    text = settings.get('model_cfg', {}).get('text_cfg', {}) if isinstance(settings.get('model_cfg'), dict) else {}
-    odd = text.keys() - {*OF_A_TOKENIZER} or text.get('tokenizer_kwargs', {}).keys() - {*CLEANING}
-    if settings.keys() != {'model_cfg'} or odd:
+    text = _inner(_inner(settings, 'model_cfg'), 'text_cfg')
+    if (
+        settings.keys() != {'model_cfg'}
+        or _inner(settings, 'model_cfg').keys() != {'text_cfg'}
+        or text.keys() - {*OF_A_TOKENIZER}
+        or _inner(text, 'tokenizer_kwargs').keys() - {*CLEANING}
+    ):
         raise PublishedError(f'{path} says more of a tokenizer than how it cleans a text; publish the model anew')
+
+
+def _inner(settings: dict[str, Any], name: str) -> dict[str, Any]:
+    found = settings.get(name, {})
+    return found if isinstance(found, dict) else {'no object': found}
 
 
 def _read_json(path: Path) -> Any:

@@ -21,7 +21,7 @@ from cmmasksd.published.errors import PublishedError
 
 # All that a published model consists of: nothing else of a repository is fetched or sent.
 FILES = ['config.json', 'model.safetensors', 'README.md', 'tokenizer/*']
-FAILURES = (HTTPError, HFValidationError, OSError)  # of the hub's client: answers, transport, names, the disk
+FAILURES = (HTTPError, ValueError, OSError)  # of the hub's client: answers, transport, names and cards, the disk
 
 
 def fetch_published(

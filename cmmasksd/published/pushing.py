@@ -52,9 +52,10 @@ def push_to_hub(
         why = explain_refusal(error, repo_id, revision)
         if status in (401, 403):
             why = f'{repo_id}: the hub lets you write there with a token of its owner alone: run `hf auth login`'
+        reason = brief(' '.join(str(error).split()), 240)
         raise PublishedError(
             why
-            or f'{folder} could not be sent to {constants.ENDPOINT}/{repo_id} ({brief(error)}): check the network '
-            'and try again'
+            or f'{folder} could not be sent to {constants.ENDPOINT}/{repo_id} ({reason}): check the '
+            'network, or mend that, and try again'
         ) from error
     return str(done.commit_url)

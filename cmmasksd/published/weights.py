@@ -72,7 +72,7 @@ def check_exactly(model: nn.Module, state: Mapping[str, Any], source: str, mend:
         found = f'{len(odd)} of another dtype, such as {odd[0]} ({state[odd[0]].dtype}, not {own[odd[0]].dtype})'
         faults = f'{faults}; {found}' if faults else found
     if faults:
-        raise PublishedError(f"{source} does not hold the model's weights ({faults}); {FETCH}")
+        raise PublishedError(f"{source} does not hold the model's weights ({faults}); {mend}")
 
 
 def load_published(model: nn.Module, weights: str | Path) -> None:
