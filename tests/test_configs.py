@@ -31,7 +31,7 @@ from cmmasksd.registry import (
 )
 from tests.shipped_configs import CONFIGS, LOADERS, ROOT, load
 
-COUNT = 38  # raise it with every config that is added: then it is known that the new one was found and tested
+COUNT = 43  # raise it with every config that is added: then it is known that the new one was found and tested
 MAX_LINES = 60
 # those that differ by more than a number
 SHAPES = [name for name in CONFIGS if 'ablations' not in name or Path(name).stem in ('baseline', 'lmvsd-vmlsd_shared')]
@@ -169,11 +169,12 @@ def test_every_run_starts_anew_and_keeps_its_best_checkpoint(name):
     cfg = load(name)
     assert (cfg.load_from, cfg.resume, cfg.randomness, cfg.log_level) == (None, False, dict(seed=0), 'INFO')
     assert cfg.log_processor.window_size == cfg.default_hooks.logger.interval == 50
-    checkpoint = dict(interval=1, max_keep_ckpts=2, save_best='mIoU', rule='greater')
+    interval = 1 if cfg.train_cfg.type == 'EpochBasedTrainLoop' else 2_650  # two epochs of RefCOCO
+    checkpoint = dict(interval=interval, max_keep_ckpts=2, save_best='mIoU', rule='greater')
     assert checkpoint.items() <= cfg.default_hooks.checkpoint.to_dict().items()
     env = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
     assert cfg.env_cfg == dict(env, dist_cfg=dict(backend='nccl'))
-    assert cfg.train_cfg.val_interval == 1 and LOOPS.get(cfg.val_cfg.type) and LOOPS.get(cfg.test_cfg.type)
+    assert cfg.train_cfg.val_interval == interval and LOOPS.get(cfg.val_cfg.type) and LOOPS.get(cfg.test_cfg.type)
     assert cfg.visualizer.name == 'visualizer'
     assert cfg.model.get('expressions_per_chunk', 16) == 16
 

@@ -1,6 +1,7 @@
 """What mmengine's Runner needs beside model and data: hooks, optimisation, the test loop over several splits."""
 
 from cmmasksd.engine.hooks import (
+    AccumulatedGradientsHook,
     AtomicCheckpointHook,
     AverageStatisticsHook,
     CheckpointFirstHook,
@@ -17,6 +18,7 @@ from cmmasksd.engine.loops import SplitTestLoop
 from cmmasksd.engine.optim import AutocastOptimWrapper, ReferringOptimWrapperConstructor
 
 __all__ = [
+    'AccumulatedGradientsHook',
     'AtomicCheckpointHook',
     'AutocastOptimWrapper',
     'AverageStatisticsHook',

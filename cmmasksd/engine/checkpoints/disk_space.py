@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
@@ -60,7 +60,7 @@ def check_free_space(hook: CheckpointHook, runner: Runner) -> None:
         NotEnoughSpaceError: not even the next one fits.
     """
     folder = Path(hook.out_dir)
-    weights = weight_bytes(runner.model)
+    weights = weight_bytes(runner.model) * (1 + sum(isinstance(each, EMAHook) for each in runner.hooks))
     one = weights + (state_bytes(runner) if hook.save_optimizer else 0)
     needed = one * (_kept(hook, runner) + 1) + weights * len(hook.key_indicators if hook.save_best else ())
     needed -= min(needed - one, sum(file.stat().st_size for file in folder.glob('*.pth')))
@@ -82,10 +82,17 @@ def weight_bytes(model: nn.Module) -> int:
 
 
 def state_bytes(runner: Runner) -> int:
-    """Bytes that the state of the run's optimisers has once they have stepped."""
+    """Bytes that the state of the run's optimisers has once they have stepped, gradients that accumulate included."""
     wrapper = runner.optim_wrapper
-    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    return sum(optimizer_bytes(each.optimizer) for each in wrappers)
+    wrappers = list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    accumulated = sum(
+        _bytes(parameter)
+        for each in wrappers
+        if each._accumulative_counts > 1
+        for group in each.optimizer.param_groups
+        for parameter in group['params']
+    )
+    return accumulated + sum(optimizer_bytes(each.optimizer) for each in wrappers)
 
 
 def optimizer_bytes(optimizer: Optimizer) -> int:

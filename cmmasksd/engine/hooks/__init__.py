@@ -1,5 +1,6 @@
 """Hooks of mmengine's Runner, one a file."""
 
+from cmmasksd.engine.hooks.accumulated_gradients_hook import AccumulatedGradientsHook
 from cmmasksd.engine.hooks.atomic_checkpoint_hook import AtomicCheckpointHook
 from cmmasksd.engine.hooks.average_statistics_hook import AverageStatisticsHook
 from cmmasksd.engine.hooks.checkpoint_first_hook import CheckpointFirstHook
@@ -13,6 +14,7 @@ from cmmasksd.engine.hooks.strict_load_hook import StrictLoadHook
 from cmmasksd.engine.hooks.visualization_hook import ReferringVisualizationHook
 
 __all__ = [
+    'AccumulatedGradientsHook',
     'AtomicCheckpointHook',
     'AverageStatisticsHook',
     'CheckpointFirstHook',

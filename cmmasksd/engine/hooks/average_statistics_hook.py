@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -29,7 +29,7 @@ class AverageStatisticsHook(Hook):
         """Before the checkpoint of this iteration is written, at a lower priority: it holds one process's statistics,
         with which a resumed run gives all of them the same.
         """
-        if any(isinstance(hook, CheckpointHook) and _saves_now(hook, runner) for hook in runner.hooks):
+        if saves_now(runner):
             self._average(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -42,7 +42,9 @@ class AverageStatisticsHook(Hook):
 
     @staticmethod
     def _average(runner: Runner) -> None:
-        norms = (layer for layer in runner.model.modules() if isinstance(layer, _BatchNorm))
+        averaged = [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]  # have buffers of their own
+        layers = (layer for model in (runner.model, *averaged) for layer in model.modules())
+        norms = (layer for layer in layers if isinstance(layer, _BatchNorm))
         buffers = [buffer for norm in norms for buffer in norm.buffers(recurse=False) if buffer.is_floating_point()]
         if get_world_size() == 1 or not buffers:
             return
@@ -52,9 +54,11 @@ class AverageStatisticsHook(Hook):
             buffer.copy_(mean.view_as(buffer))
 
 
-def _saves_now(hook: CheckpointHook, runner: Runner) -> bool:
-    """Whether the hook counts iterations and this is one of those after which it saves."""
-    return not hook.by_epoch and (
+def saves_now(runner: Runner) -> bool:
+    """Whether a checkpoint hook counts iterations and this is one of those after which it saves."""
+    return any(
         hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
         or (hook.save_last and hook.is_last_train_iter(runner))
+        for hook in runner.hooks
+        if isinstance(hook, CheckpointHook) and not hook.by_epoch
     )

@@ -72,7 +72,7 @@ class NonFiniteLossHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Refuses a poisoned checkpoint: a run resumed from it could never recover."""
-        names = not_finite(checkpoint['state_dict'])
+        names = not_finite({**checkpoint.get('ema_state_dict', {}), **checkpoint['state_dict']})
         if names:
             raise NonFiniteError(
                 f'Iteration {runner.iter + 1}: {len(names)} weights or statistics are not finite, such as {names[0]}: '

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.hooks import EMAHook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn, optim
 
@@ -66,6 +68,7 @@ def make_runner(folder: Path, epoch: int = 0) -> SimpleNamespace:
     logger = SimpleNamespace(warning=warnings.append)
     return SimpleNamespace(
         model=model,
+        hooks=[],
         optim_wrapper=wrapper,
         work_dir=str(folder),
         epoch=epoch,
@@ -148,3 +151,20 @@ def test_the_tools_say_that_a_work_dir_cannot_be_written(
     monkeypatch.setattr(sys, 'argv', sys.argv)
     with pytest.raises(WorkDirError, match=r'work dir .*file/work_dir \(Not a directory\).*--work-dir'):
         tool(script, str(ROOT / CONFIG), *arguments, '--work-dir', tmp_path / 'file' / 'work_dir')
+
+
+def test_an_average_and_gradients_that_accumulate_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner, hook = make_runner(tmp_path), AtomicCheckpointHook(interval=1, max_keep_ckpts=1)
+    hook.out_dir, hook.key_indicators = str(tmp_path), []
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: SimpleNamespace(free=0))
+
+    def needed() -> int:
+        with pytest.raises(NotEnoughSpaceError, match=r'\(([\d,]+) each\)') as caught:
+            check_free_space(hook, runner)
+        return int(re.search(r'\(([\d,]+) each\)', str(caught.value))[1].replace(',', ''))
+
+    before = needed()
+    runner.hooks = [EMAHook()]
+    assert needed() - before == WEIGHTS
+    runner.optim_wrapper = OptimWrapper(runner.optim_wrapper.optimizer, accumulative_counts=2)
+    assert needed() - before == WEIGHTS + 4 * (100 * 100 + 3 * 100)

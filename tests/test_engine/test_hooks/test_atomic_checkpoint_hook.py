@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from mmengine.fileio import get_file_backend
 from mmengine.logging import MessageHub
+from mmengine.optim import OptimWrapper
 from torch import nn, optim
 
 from cmmasksd.engine import AtomicCheckpointHook
@@ -35,10 +36,10 @@ def make_runner(work_dir: Path) -> SimpleNamespace:
 
     model = nn.Linear(2, 2)
     runner = SimpleNamespace(
-        work_dir=str(work_dir), save_checkpoint=save_checkpoint, model=model, epoch=0, iter=0, max_epochs=9
+        work_dir=str(work_dir), save_checkpoint=save_checkpoint, model=model, hooks=[], epoch=0, iter=0, max_epochs=9
     )
     runner.message_hub = MessageHub.get_instance(f'atomic-{work_dir}')
-    runner.optim_wrapper = SimpleNamespace(optimizer=optim.Adam(model.parameters()))
+    runner.optim_wrapper = OptimWrapper(optim.Adam(model.parameters()))
     runner.logger = SimpleNamespace(info=str, warning=str)  # printing would meet a full disk too
     return runner
 

@@ -24,7 +24,7 @@ def make_model(rank: int) -> nn.Module:
 
 
 def average(folder: Path) -> None:
-    runner, hook, states = SimpleNamespace(model=make_model(dist.get_rank())), AverageStatisticsHook(), []
+    runner, hook, states = SimpleNamespace(model=make_model(dist.get_rank()), hooks=[]), AverageStatisticsHook(), []
     for when in (hook.after_train_epoch, hook.before_val_epoch):
         when(runner)
         states.append({name: buffer.clone() for name, buffer in runner.model.named_buffers()})
@@ -48,7 +48,7 @@ def test_seven_processes_agree_on_the_mean(tmp_path: Path) -> None:
 
 def test_one_process_is_left_alone() -> None:
     model = make_model(0)
-    AverageStatisticsHook().before_val_epoch(SimpleNamespace(model=model))
+    AverageStatisticsHook().before_val_epoch(SimpleNamespace(model=model, hooks=[]))
     assert torch.equal(model[1].running_mean, make_model(0)[1].running_mean)
 
 
