@@ -163,7 +163,10 @@ def test_print_config_resolves_bases() -> None:
 HELPFUL = [
     'train.py',
     'test.py',
+    'analysis_tools/analyze_logs.py',
     'analysis_tools/benchmark.py',
+    'analysis_tools/compatibility.py',
+    'analysis_tools/get_flops.py',
     'analysis_tools/trace_training.py',
     'misc/print_config.py',
     'misc/publish_model.py',

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from .timing import Work, time_in_turn
@@ -23,15 +24,32 @@ LONGEST_PRODUCT = 2.0  # seconds
 
 def count_flops(work: Work) -> int:
     """Runs the work once and counts; see ``NOT_COUNTED``."""
+    counter = _counter()
+    with counter:
+        work()
+    return counter.get_total_flops()
+
+
+def count_children(work: Work, module: nn.Module) -> dict[str, int]:
+    """Runs the work once and counts what each of a module's children does in it, lists of modules taken together."""
+    counter = _counter()
+    with counter:
+        work()
+    counts = {name: sum(found.values()) for name, found in counter.get_flop_counts().items()}
+    found = {}
+    for name, child in module.named_children():
+        inner = [f'{name}.{place}' for place in range(len(child))] if isinstance(child, nn.ModuleList) else [name]
+        found[name] = sum(counts.get(f'{type(module).__name__}.{each}', 0) for each in inner)
+    return {name: flops for name, flops in found.items() if flops}
+
+
+def _counter() -> FlopCounterMode:
     # torch has no formula for the fused kernel of CPUs
     formulas = {
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
     }
-    counter = FlopCounterMode(display=False, custom_mapping=formulas)
-    with counter:
-        work()
-    return counter.get_total_flops()
+    return FlopCounterMode(display=False, custom_mapping=formulas)
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int = 3) -> list[float]:

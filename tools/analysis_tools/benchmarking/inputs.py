@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
 
 from cmmasksd.engine.leaves import leaf_configs
-from cmmasksd.registry import TRANSFORMS
+from cmmasksd.registry import MODELS, TRANSFORMS
 from cmmasksd.structures import Letterbox
 
 SOT, EOT = 49406, 49407
@@ -28,8 +29,8 @@ def step_of(cfg: Config, kind: str) -> Any:
         ValueError: there is none.
     """
     for step in next(leaf_configs(cfg.train_dataloader.dataset)).pipeline:
-        if step.type.rsplit('.')[-1] == kind:
-            return step
+        if step['type'].rsplit('.')[-1] == kind:
+            return ConfigDict(step)  # a list that a config made anew holds plain dicts
     raise ValueError(f"{cfg.filename}: train_dataloader's pipeline has no {kind}, from which the inputs' size is read.")
 
 
@@ -39,15 +40,23 @@ def input_size(cfg: Config) -> tuple[int, int]:
     return height, width
 
 
-def at_size(cfg: Config, side: int) -> Config:
-    """A copy of the config with square inputs of another size."""
-    cfg = copy.deepcopy(cfg)
-    cfg.model.backbone.image_size = (side, side)
+def at_size(cfg: Config, side: int | tuple[int, int]) -> Config:
+    """A copy of the config with inputs of another size, H and W, or square ones."""
+    cfg, size = copy.deepcopy(cfg), (side, side) if isinstance(side, int) else (side[0], side[1])
+    set_where_known(cfg.model.backbone, 'image_size', size)
+    inner = cfg.model.backbone.get('backbone', {})
+    inner.update({name: size for name in ('img_size',) if name in inner})  # timm's and mmseg's, in an adapter
     datasets = [each for loader in LOADERS if loader in cfg for each in leaf_configs(cfg[loader].dataset)]
     for step in (step for each in datasets for step in each.pipeline):
-        if step.type.rsplit('.')[-1] == 'LetterboxResize':
-            step.size = (side, side)
+        if step['type'].rsplit('.')[-1] == 'LetterboxResize':
+            step['size'] = size
     return cfg
+
+
+def set_where_known(part: dict[str, Any], setting: str, value: Any) -> None:
+    """Sets an argument of a part's config, where the part has it."""
+    if setting in inspect.signature(MODELS.get(part['type'])).parameters:
+        part[setting] = value
 
 
 def random_batch(cfg: Config, counts: Sequence[int], training: bool, seed: int = 0) -> dict[str, Any]:

@@ -4,28 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+
+from drawing import load_pyplot
 
 from .comparing import Comparison
 from .timing import Spread
-
-
-def load_pyplot() -> ModuleType:
-    """matplotlib's pyplot, drawing to files.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "The plots need matplotlib, which is optional: pip install 'cmmasksd[matplotlib]', or leave out --plot."
-        ) from error
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
-
-    return pyplot
 
 
 def plot_costs(file: Path, label: str, points: Sequence[tuple[int, Comparison]], paired: bool) -> None:

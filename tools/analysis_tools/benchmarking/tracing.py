@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from cmmasksd.registry import MODELS
 
 from .counting import count_flops
-from .inputs import input_size, step_of
+from .inputs import input_size, set_where_known, step_of
 
 BYTES = 4  # of a float32
 
@@ -83,21 +84,29 @@ def move_to_cpu(model: nn.Module) -> None:
                 tensors[name] = moved[id(tensor)]  # type: ignore[assignment]  # a buffer stays one
 
 
+@contextmanager
+def without_contents(cfg: Config, checkpointing: bool = False) -> Iterator[nn.Module]:
+    """A config's model without contents; within the block nothing that is made has any. Dropout of the head is off."""
+    cfg = copy.deepcopy(cfg)
+    set_where_known(cfg.model.decode_head, 'dropout', 0.0)
+    for tower in (cfg.model.backbone, cfg.model.text_encoder):
+        set_where_known(tower, 'activation_checkpointing', checkpointing)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    with FakeTensorMode():
+        move_to_cpu(model)
+        yield model
+
+
 def trace_step(cfg: Config, batch_size: int, amp: bool, checkpointing: bool) -> TracedStep:
     """Traces forward and backward, with one expression an image; Adam's moments, which only lie there meanwhile, are
     added.
 
     Dropout is off: the kernels traced are those of a CPU, which would do it without fused attention; a GPU need not.
     """
-    cfg = copy.deepcopy(cfg)
-    cfg.model.decode_head.dropout = 0.0
-    for tower in (cfg.model.backbone, cfg.model.text_encoder):
-        tower.activation_checkpointing = checkpointing
     size = input_size(cfg)
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model).train()
-    with FakeTensorMode():
-        move_to_cpu(model)
+    with without_contents(cfg, checkpointing) as model:
+        model.train()
         inputs, masks = (torch.empty(batch_size, channels, *size) for channels in (3, 1))
         ids = torch.empty(batch_size, step_of(cfg, 'TokenizeExpressions').token_length, dtype=torch.int64)
 

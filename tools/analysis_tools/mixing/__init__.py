@@ -1,0 +1,1 @@
+"""What mixes with what: the parts, and what is tried with each."""
