@@ -27,6 +27,7 @@ SHIPPED = [
     *(f'configs/**/*.{kind}' for kind in ('py', 'yml', 'md')),
     'tools/**/*.py',
     'tools/**/*.sh',
+    'demo/*.py',
 ]
 OF_A_CHECKOUT = ['tools/quickstart.sh', 'tools/run_tests.sh']
 
@@ -49,6 +50,7 @@ setup(
     packages=find_packages(include=['cmmasksd', 'cmmasksd.*']),
     package_data={'cmmasksd': [f'.mim/{files}' for files in SHIPPED]},
     exclude_package_data={'cmmasksd': [f'.mim/{script}' for script in OF_A_CHECKOUT]},
+    entry_points={'console_scripts': ['cmmasksd = cmmasksd.cli:main']},
     python_requires='>=3.10,<3.13',
     install_requires=read_requirements('runtime'),
     extras_require={
@@ -57,6 +59,6 @@ setup(
         'tests': TESTS,
         'dev': TESTS + read_requirements('dev'),
         'web': read_requirements('web'),
-        **{name: [name] for name in OPTIONAL},
+        **{re.match(r'[\w-]+', line).group(): [line] for line in OPTIONAL},
     },
 )

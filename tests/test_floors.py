@@ -13,6 +13,7 @@ PACKAGE = ROOT / 'cmmasksd'
 FLOORS = {
     **dict.fromkeys(
         [
+            'arguments',
             'registry',
             'compat',
             'cfg_options',
@@ -29,6 +30,7 @@ FLOORS = {
     ),
     **dict.fromkeys(['datasets', 'models', 'evaluation', 'engine', 'visualization'], 1),
     'apis': 2,
+    **dict.fromkeys(['web', 'cli', '__main__'], 3),
 }
 COMPONENTS = {'backbones', 'text_encoders', 'necks', 'decode_heads', 'distillation', 'segmentors'}
 MMSEG_ROOMS = {'registry', 'structures', 'evaluation', 'engine'}  # the rest of mmseg 1.2.2 needs mmcv's compiled ops

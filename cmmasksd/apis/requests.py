@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cmmasksd.apis.pictures import Picture, list_pictures
 from cmmasksd.apis.prepared import PreparedPicture
 
 Expressions = str | Sequence[str]
+Given = TypeVar('Given')
+Made = TypeVar('Made')
 
 
 def pair(
@@ -41,17 +43,25 @@ def read_ahead(
     batch_size: int,
 ) -> Iterator[list[PreparedPicture]]:
     """Prepares pairs in a thread, a batch ahead of the one that is given."""
-    pairs, waiting = iter(pairs), deque[Future[PreparedPicture]]()
-    with ThreadPoolExecutor(max_workers=1) as reader:
+    prepared = map_ahead(lambda pair: prepare(*pair), pairs, ahead=2 * batch_size)
+    while batch := list(islice(prepared, batch_size)):
+        yield batch
+
+
+def map_ahead(
+    function: Callable[[Given], Made], items: Iterable[Given], ahead: int, threads: int = 1
+) -> Iterator[Made]:
+    """``map`` in threads, in order, for the next ``ahead`` items while one is looked at."""
+    items, waiting = iter(items), deque[Future[Made]]()
+    with ThreadPoolExecutor(threads) as pool:
         try:
             while True:
-                wanted = 2 * batch_size - len(waiting)
-                waiting.extend(reader.submit(prepare, *pair) for pair in islice(pairs, wanted))
+                waiting.extend(pool.submit(function, item) for item in islice(items, ahead - len(waiting)))
                 if not waiting:
                     return
-                yield [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
+                yield waiting.popleft().result()
         finally:
-            reader.shutdown(cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
 
 def as_texts(expressions: Expressions) -> list[str]:
