@@ -1,16 +1,30 @@
-"""Makes a trainable set from one's own table: python tools/dataset_converters/convert_custom.py TABLE --out ROOT
+"""Makes a trainable set from one's own table, and a config that trains on it: cmmasksd convert TABLE --out ROOT
 --dataset my_set
 
 TABLE is CSV, tab-separated values or JSON lines with the columns image, mask (a PNG, polygons or COCO's RLE), sentence
-and, if wanted, split and object_id; docs/datasets.md tells the details. Names of files are relative to the table.
+and, if wanted, split and object_id; docs/datasets.md tells the details. Names of files are relative to the table. The
+config, ROOT/my_set.py, is sized for the set and for the machine at hand.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.device import get_device
 
 from cmmasksd.datasets.custom import make_custom
+from cmmasksd.datasets.custom.configuring import write_config
 from cmmasksd.datasets.custom.making import DEFAULT_VAL_FRACTION, SPLITS
+from cmmasksd.datasets.custom.sizing import find_size, size_training
+from cmmasksd.datasets.refer import load_refer
+from cmmasksd.shipped import open_config
+from cmmasksd.work_dirs import find_run_config
+
+SMALL = 'vit-tiny_refshapes'
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,45 +67,74 @@ def parse_args() -> argparse.Namespace:
         help='pixels of mask files above this grey level belong to the object',
     )
     parser.add_argument('--link', action='store_true', help='link to the pictures and do not copy them')
+    parser.add_argument(
+        '--base',
+        metavar='CONFIG',
+        help=f'config to begin from, by name or path (default: that of --weights, or {SMALL})',
+    )
+    parser.add_argument('--weights', metavar='CHECKPOINT', help='trained weights that the training starts from')
     parser.add_argument('--force', action='store_true', help='replace a set that was made so before')
     return parser.parse_args()
 
 
-def example_config(root: str, dataset: str, split_by: str, counts: dict[str, dict[str, int]]) -> str:
-    """A config that trains on the set and evaluates on its first split but ``train``; it is to lie beside the one that
-    it names.
-    """
-    lines = [
-        "_base_ = './vit-b_refcoco.py'",
-        'for loader in (_base_.train_dataloader, _base_.val_dataloader, _base_.test_dataloader):',
-        f'    loader.dataset.update(data_root={root!r}, dataset={dataset!r}, split_by={split_by!r})',
-        'del loader',
-    ]
-    evaluated = [split for split in counts if split != 'train']
-    if evaluated:
-        validated = 'val' if 'val' in evaluated else evaluated[0]
-        lines += [
-            f'_base_.val_dataloader.dataset.split = _base_.test_dataloader.dataset.split = {validated!r}',
-            f'test_cfg = dict(splits={evaluated}, paper=None)',  # the paper's are RefCOCO's numbers
-        ]
+def find_base(base: str | None, weights: Path | None) -> Config:
+    """The config to begin from: the one that is named, the one that trained the weights, or the small model's."""
+    if weights is not None and not weights.is_file():
+        raise FileNotFoundError(f'{weights}: no such file; give --weights a checkpoint, such as best_mIoU_epoch_2.pth')
+    if base is None and weights is not None:
+        base = str(find_run_config(weights))
+    return open_config(base or SMALL)
+
+
+def make_config(args: argparse.Namespace, base: Config, weights: Path | None) -> Path:
+    """Writes the set's config and tells what it does."""
+    path = Path(args.out, f'{args.dataset}.py')
+    data = load_refer(args.out, args.dataset, args.split_by)
+    accelerator = get_device() != 'cpu'
+    sizes = size_training(base, data, accelerator, os.cpu_count() or 1)
+    write_config(path, base, data, sizes, weights)
+    validated = f', validated every {sizes.val_interval}' if len(data.split_names) > 1 else ', without a validation'
+    side, name = sizes.image_size, Path(base.filename).stem
+    print(
+        f'\n{path}: {name} at {side}x{side} pixels, {sizes.epochs} epochs of {sizes.steps} steps of '
+        f'{sizes.batch_size}{validated}; sized for the set and for this {get_device()}.'
+    )
+    return path
+
+
+def tell_start(base: Config, weights: Path | None) -> None:
+    """How good a start the training has."""
+    if weights is not None:
+        print(f'It starts from {weights}.')
+    elif base.model.backbone.get('pretrained'):
+        print('It starts from CLIP; its neck and decoder from nothing, which takes many more pictures to learn well.')
     else:
-        lines += [f'{loader}_dataloader = {loader}_evaluator = {loader}_cfg = None' for loader in ('val', 'test')]
-    return '\n'.join(lines)
+        print(
+            'It starts from nothing: from few pictures it learns little, so expect poor masks, and take it as a trial. '
+            'For good ones start from trained weights (--weights CHECKPOINT, and --base CONFIG if none lies beside it) '
+            'or from CLIP (--base vit-b_refcoco); --force makes the set anew.'
+        )
 
 
 def main() -> None:
     args = parse_args()
-    options = {name: value for name, value in vars(args).items() if name not in ('table', 'out', 'dataset')}
+    own = ('table', 'out', 'dataset', 'base', 'weights')
+    options = {name: value for name, value in vars(args).items() if name not in own}
+    weights = Path(args.weights).expanduser() if args.weights else None
     try:
+        base = find_base(args.base, weights)
+        find_size(base)
         counts = make_custom(args.table, args.out, args.dataset, **options, report=print)
+        for split, number in counts.items():
+            print(f'{split}: {number["images"]} images, {number["refs"]} refs, {number["sentences"]} sentences')
+        if 'train' not in counts:
+            print('\nThe set has no split train: no config was written.')
+            return
+        path = make_config(args, base, weights)
     except (ValueError, OSError) as error:
         raise SystemExit(f'Error: {error}') from None
-    for split, number in counts.items():
-        print(f'{split}: {number["images"]} images, {number["refs"]} refs, {number["sentences"]} sentences')
-    print(
-        '\nA config that trains on it, to be saved in '
-        f'configs/cm_masksd/:\n\n{example_config(args.out, args.dataset, args.split_by, counts)}'
-    )
+    tell_start(base, weights)
+    print(f'\nNext: cmmasksd train {shlex.quote(str(path))}')
 
 
 if __name__ == '__main__':
