@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -20,17 +21,21 @@ OF_WORKERS = ('persistent_workers', 'prefetch_factor', 'multiprocessing_context'
 
 def prepare_config(cfg: Config) -> None:
     """Checks what can be checked before anything is built, and leaves out settings that mean nothing: those of workers
-    where a loader of train, val or test has none, and the end of a scheduler that is None. ``cfg`` is changed.
+    where a loader of train, val or test has none, ``pin_memory`` where there is no GPU, and the end of a scheduler that
+    is None. ``cfg`` is changed.
 
     Raises:
         ConfigError: a setting that cannot be.
     """
     check_config(cfg)
-    for name in LOADERS:
-        loader = cfg.get(name)
-        if isinstance(loader, MutableMapping) and not loader.get('num_workers', 0):
+    for loader in (cfg.get(name) for name in LOADERS):
+        if not isinstance(loader, MutableMapping):
+            continue
+        if not loader.get('num_workers', 0):
             for setting in OF_WORKERS:
                 loader.pop(setting, None)
+        if not torch.cuda.is_available():  # torch would only warn
+            loader.pop('pin_memory', None)
     for _, _, scheduler in listed(cfg.get('param_scheduler')):
         if scheduler.get('end', 0) is None:  # the run's end, by mmengine's default; --cfg-options cannot leave it out
             del scheduler['end']

@@ -16,6 +16,7 @@ from torch import nn
 from cmmasksd.distributed import autocast
 from cmmasksd.engine.checks import ConfigError, check_number, check_whole
 from cmmasksd.engine.paramwise import TOWERS, WHERE, check_paramwise, joined_keys, layer_scales, merge, shut_out
+from cmmasksd.engine.sharding import FullyShardedModel, keep_states_whole
 from cmmasksd.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 
 
@@ -45,8 +46,8 @@ class ReferringOptimWrapperConstructor(DefaultOptimWrapperConstructor):
       ``bias_lr_mult``, ``flat_decay_mult``, ``dwconv_decay_mult``, ``dcn_offset_lr_mult``, ``bypass_duplicate``.
 
     All multipliers of a rate that apply to a parameter are multiplied. Where they come to 0 it is frozen: no optimiser
-    and no schedule knows it, and on one process no gradient is computed for it (several processes compute and drop it).
-    Running statistics of batch norms follow the data all the same.
+    and no schedule knows it, and no gradient is computed for it (under DDP, FrozenPartsHook sees to it). Running
+    statistics of batch norms follow the data all the same.
 
     Raises:
         ConfigError: an unknown or useless key, a number out of range, or nothing left to train.
@@ -55,8 +56,7 @@ class ReferringOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     paramwise_cfg: dict[str, Any]
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        wrapped = is_model_wrapper(model)
-        model = model.module if wrapped else model  # type: ignore[assignment]
+        wrapper, model = model, model.module if is_model_wrapper(model) else model  # type: ignore[assignment]
         self._check(model)
         groups = self.parameter_groups(model)
         frozen = [group for group in groups if group['lr'] == 0]
@@ -65,10 +65,13 @@ class ReferringOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             raise ConfigError(
                 f'{WHERE} leaves nothing to train: every learning rate is 0. Give a part another lr_mult.'
             )
-        if not wrapped:  # a wrapper for several processes awaits the gradients of all that it was made with
+        sharded = isinstance(wrapper, FullyShardedModel)
+        if wrapper is model or sharded:  # DDP awaits the gradients of all that it was made with
             for parameter in (parameter for group in frozen for parameter in group['params']):
                 parameter.requires_grad_(False)
         optimizer = OPTIMIZERS.build({**self.optimizer_cfg, 'params': groups})
+        if sharded:
+            keep_states_whole(optimizer)
         self._tell(optimizer.param_groups, frozen)
         config: dict[str, Any] = {'type': 'OptimWrapper', **self.optim_wrapper_cfg}
         return OPTIM_WRAPPERS.build(config, default_args=dict(optimizer=optimizer))

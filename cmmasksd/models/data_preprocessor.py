@@ -17,6 +17,9 @@ CLIP_STD = (68.5005, 66.6322, 70.3232)
 class ReferringDataPreprocessor(BaseDataPreprocessor):
     """Moves a batch to the device, stacks and normalises its images and lines up its expressions.
 
+    Tensors are stacked on the device: stacked before, they would leave the pinned memory from which the copy need not
+    be waited for.
+
     Args:
         mean: RGB mean of the pixels, 0 to 255; CLIP's by default.
         std: RGB standard deviation; CLIP's by default.
@@ -64,9 +67,9 @@ class ReferringDataPreprocessor(BaseDataPreprocessor):
             image_index = torch.arange(len(samples)).repeat_interleave(counts).to(images.device)
         return dict(
             inputs=(images.float() - self.mean) / self.std,
-            input_ids=self.cast_data(torch.cat(input_ids)),
+            input_ids=torch.cat(self.cast_data(input_ids)),
             image_index=image_index,
-            masks=self.cast_data(torch.cat([sample.expressions.masks for sample in samples]))[:, None]
+            masks=torch.cat(self.cast_data([sample.expressions.masks for sample in samples]))[:, None]
             if training
             else None,
             data_samples=samples if training else self.cast_data(samples),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from cmmasksd.apis.running import prepare_config
@@ -34,6 +35,16 @@ def test_workers_keep_their_settings() -> None:
     before = cfg.to_dict()
     prepare_config(cfg)
     assert cfg.to_dict() == before
+
+
+@pytest.mark.parametrize('has_gpu', [False, True])
+def test_memory_is_pinned_for_gpus_alone(has_gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one, torch would warn in each epoch."""
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: has_gpu)
+    for path in CONFIGS:
+        cfg = Config.fromfile(path)
+        prepare_config(cfg)
+        assert [cfg[name].get('pin_memory', False) for name in LOADERS] == [has_gpu] * 3
 
 
 @pytest.mark.parametrize('loader', LOADERS)

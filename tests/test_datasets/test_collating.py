@@ -1,9 +1,10 @@
-"""A batch out of a worker process is pseudo_collate's batch, in one block of shared memory."""
+"""A batch out of a worker process is pseudo_collate's batch, in one block of shared memory, or of pinned memory."""
 
 from __future__ import annotations
 
 import pickle
 from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import FUNCTIONS as ROOT_FUNCTIONS
 from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
+from torch import Tensor
 from torch.utils.data import DataLoader
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from cmmasksd.datasets import collate_in_one_block
 from cmmasksd.datasets.collating import Parcel
@@ -56,7 +59,7 @@ class Samples(torch.utils.data.Dataset):
 
 def assert_equal_batches(one: dict, other: dict) -> int:
     """The number of tensors compared."""
-    assert type(one) is dict and list(one) == list(other) == ['inputs', 'data_samples']
+    assert isinstance(one, dict) and list(one) == list(other) == ['inputs', 'data_samples']
     assert all(torch.equal(*pair) for pair in zip(one['inputs'], other['inputs'], strict=True))
     for left, right in zip(one['data_samples'], other['data_samples'], strict=True):
         assert type(left) is SegDataSample and left.metainfo == right.metainfo
@@ -117,3 +120,30 @@ def test_workers_give_the_batches_of_pseudo_collate():
 def test_an_error_in_a_worker_reaches_the_main_process():
     with pytest.raises(ValueError, match='sample 3 is broken'):
         list(DataLoader(Samples(broken=3), 2, collate_fn=collate_in_one_block, num_workers=1))
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_pinned_batch_is_one_block_with_all_that_samples_hold(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch itself would pin the pictures, one by one, and leave out what lies in the samples."""
+    asked: list[bool] = []
+    empty = torch.empty
+
+    def without_accelerator(*args: Any, pin_memory: bool = False, **options: Any) -> Tensor:
+        asked.append(pin_memory)
+        return empty(*args, **options)
+
+    (batch,) = DataLoader(Samples(3), batch_size=3, num_workers=workers, collate_fn=collate_in_one_block)
+    monkeypatch.setattr(torch, 'empty', without_accelerator)
+    pinned = pin_memory(batch)
+    assert asked == [True]
+    assert assert_equal_batches(pinned, batch) == 9 and blocks(pinned) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='only memory that a GPU reads is pinned')
+@pytest.mark.parametrize('workers', [0, 1])
+def test_all_tensors_of_a_batch_are_pinned(workers: int) -> None:
+    options = dict(batch_size=3, num_workers=workers, collate_fn=collate_in_one_block, pin_memory=True)
+    (batch,) = DataLoader(Samples(3), **options)
+    samples = batch['data_samples']
+    assert all(tensor.is_pinned() for tensor in batch['inputs'])
+    assert all(each.expressions[key].is_pinned() for each in samples for key in ('masks', 'input_ids'))

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch.utils.data import DataLoader
 
+from cmmasksd.engine.checks.processes import check_processes
 from cmmasksd.engine.checks.settings import ConfigError, check_known, check_number, check_whole
 from cmmasksd.registry import LOOPS
 
@@ -19,7 +20,7 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def check_config(cfg: Config) -> None:
-    """Makes sure that a run's loaders, loop and intervals can be what they are set to.
+    """Makes sure that a run's loaders, loop, intervals and model wrapper can be what they are set to.
 
     Raises:
         ConfigError: the first setting that cannot.
@@ -38,6 +39,7 @@ def check_config(cfg: Config) -> None:
         check_known(cfg.auto_scale_lr, ('base_batch_size', 'enable'), 'auto_scale_lr')
         check_whole(cfg.auto_scale_lr.get('base_batch_size'), 'auto_scale_lr.base_batch_size', at_least=1)
     _check_intervals(cfg.get('default_hooks') or {})
+    check_processes(cfg)
 
 
 def check_dataloader(loader: Mapping[str, Any], name: str) -> None:

@@ -11,10 +11,12 @@ from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from cmmasksd.engine.checkpoints.agreement import check_same_start
 from cmmasksd.engine.checkpoints.atomic_files import BACKEND, PART, AtomicLocalBackend
 from cmmasksd.engine.checkpoints.disk_space import check_free_space
 from cmmasksd.engine.checkpoints.own_folder import checkpoint_folder, file_name, find_last
 from cmmasksd.engine.checks.settings import check_known
+from cmmasksd.engine.sharding import FullyShardedModel, save_together
 from cmmasksd.registry import HOOKS
 from cmmasksd.work_dirs import LAST
 
@@ -31,7 +33,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     Raises:
         ConfigError: a setting that mmengine's hook does not have, and would only meet at the first checkpoint.
-        CheckpointError: a run is resumed whose ``last_checkpoint`` names a file that its folder has not.
+        CheckpointError: a run is resumed whose ``last_checkpoint`` names a file that its folder has not, or that not
+            all processes find.
         NotEnoughSpaceError: before the first step, where not even one checkpoint fits.
         FileWriteError: a checkpoint could not be written; those before it are intact.
     """
@@ -45,14 +48,19 @@ class AtomicCheckpointHook(CheckpointHook):
         super().__init__(*args, **settings)
 
     def before_run(self, runner: Runner) -> None:
-        """Tells a resumed run its last checkpoint; mmengine would take what ``last_checkpoint`` holds for a path."""
+        """Tells a resumed run its last checkpoint, the same on all processes; mmengine would take what
+        ``last_checkpoint`` holds for a path.
+        """
         backend = get_file_backend(self.out_dir or runner.work_dir, backend_args=self.backend_args)
         if runner._resume and runner._load_from is None and isinstance(backend, LocalBackend):
             last = find_last(runner.work_dir, checkpoint_folder(runner.work_dir, self.out_dir))
             runner._load_from = None if last is None else str(last)
+        check_same_start(runner)
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        if isinstance(runner.model, FullyShardedModel):
+            save_together(runner)
         if not isinstance(self.file_backend, LocalBackend):
             return
         self.file_backend, self.backend_args = AtomicLocalBackend(), dict(backend=BACKEND)

@@ -7,6 +7,7 @@ def loader(split, training):
         batch_size=4,
         num_workers=4,
         persistent_workers=True,
+        pin_memory=True,  # our tools leave it out where there is no GPU
         collate_fn=dict(type='cmmasksd.collate_in_one_block'),
         drop_last=training,
         sampler=dict(type='DefaultSampler', shuffle=training),
