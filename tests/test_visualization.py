@@ -7,6 +7,7 @@ import torch
 from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
 
+from cmmasksd import visualization
 from cmmasksd.registry import VISUALIZERS
 from cmmasksd.visualization import (
     GAP,
@@ -14,6 +15,8 @@ from cmmasksd.visualization import (
     LONGER_SIDE,
     PREDICTION_COLOR,
     ReferringVisualizer,
+    can_open_windows,
+    draw_pair,
     draw_panel,
     write_picture,
 )
@@ -165,3 +168,40 @@ def test_an_unknown_format(tmp_path):
         write_picture(IMAGE, str(tmp_path / 'picture.xyz'))
     with pytest.raises(ValueError, match='png'):
         write_picture(IMAGE, str(tmp_path / 'picture'))
+
+
+def test_a_pair_shows_each_picture_with_its_own_words_and_masks():
+    shown = np.full((90, 90, 3), (0, 100, 200), np.uint8)
+    masks = np.zeros((2, 90, 90), np.float32)
+    masks[:, 50:80, 50:80] = 0.9
+    panel = draw_pair((IMAGE, ['left zebra', 'the tree'], TRUTH), (shown, ['right zebra', 'the tree'], masks))
+    assert panel.dtype == np.uint8 and panel.shape[1] == 2 * TILE_WIDTH + GAP
+    left, right = panel[:, :TILE_WIDTH].astype(int), panel[:, TILE_WIDTH + GAP :].astype(int)
+    plain = [
+        (np.abs(part - color).sum(axis=2) == 0).sum() for part, color in ((left, IMAGE[0, 0]), (right, shown[0, 0]))
+    ]
+    assert plain[0] > 2 * 0.7 * TILE_WIDTH * TILE_HEIGHT and plain[1] > 2 * 0.7 * TILE_WIDTH**2
+    one = draw_pair((IMAGE, ['left zebra'], TRUTH[:1]), (shown, ['right zebra'], masks[:1]))
+    assert np.array_equal(panel[: one.shape[0]], one)
+
+
+def test_a_pair_wants_masks_that_fit():
+    with pytest.raises(ValueError, match='model must have the shape'):
+        draw_pair((IMAGE, ['left zebra'], TRUTH[:1]), (IMAGE, ['right zebra'], TRUTH))
+
+
+@pytest.mark.parametrize(
+    ('backend', 'opens'), [('agg', False), ('TkAgg', True), ('Agg', False), ('module://inline', True)]
+)
+def test_where_no_window_can_be_opened_it_is_said_once_and_nothing_waits(backend, opens, monkeypatch):
+    said, shown = [], []
+    monkeypatch.setattr('matplotlib.pyplot.get_backend', lambda: backend)
+    monkeypatch.setattr(visualization, 'print_log', lambda message, **_: said.append(message))
+    monkeypatch.setattr(ReferringVisualizer, 'show', lambda self, panel, **options: shown.append(options))
+    can_open_windows.cache_clear()
+    visualizer = ReferringVisualizer()
+    for _ in range(2):
+        visualizer.add_datasample('zebra', IMAGE, make_sample(), show=True, wait_time=3)
+    can_open_windows.cache_clear()
+    assert shown == [dict(win_name='zebra', wait_time=3)] * 2 * opens
+    assert len(said) == (not opens) and all('--show-dir' in message for message in said)

@@ -135,3 +135,27 @@ def test_nothing_is_drawn_or_said_unasked(tmp_path: Path, picture: str) -> None:
 def test_impossible_numbers(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f'visualization.{name} must be a whole number of at least 1, or None, got '):
         ReferringVisualizationHook(**{name: value})
+
+
+def test_a_mirrored_picture_is_drawn_as_its_masks_lie(tmp_path: Path) -> None:
+    path = str(tmp_path / 'half.png')
+    cv2.imwrite(path, np.repeat([[[0], [255]]], 3, axis=2).astype(np.uint8))
+    runner = make_runner(tmp_path, 2)
+    hook = ReferringVisualizationHook(draw=True)
+    hook.before_test_epoch(runner)
+    hook.after_test_iter(runner, 0, outputs=[SimpleNamespace(img_path=path, flip=flip) for flip in (False, True)])
+    assert [image[0, :, 0].tolist() for _, image, _ in runner.drawn] == [[0, 255], [255, 0]]
+
+
+def test_windows_are_asked_of_the_visualizer(tmp_path: Path, picture: str) -> None:
+    runner, asked = make_runner(tmp_path, 1), []
+    runner.visualizer.add_datasample = lambda *positions, **options: asked.append(options)
+    evaluate(ReferringVisualizationHook(draw=True, show=True, wait_time=0.5), runner, [picture])
+    evaluate(ReferringVisualizationHook(draw=True, show=False), runner, [picture])
+    assert [(options.get('show'), options.get('wait_time')) for options in asked] == [(True, 0.5), (None, None)]
+
+
+@pytest.mark.parametrize('value', [-1, float('nan'), '2', True, None])
+def test_impossible_waits(value: Any) -> None:
+    with pytest.raises(ValueError, match='visualization.wait_time must be seconds, at least 0, got '):
+        ReferringVisualizationHook(wait_time=value)
