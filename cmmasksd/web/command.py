@@ -1,0 +1,77 @@
+"""The page's command line; whatever takes long to import waits until the arguments are read."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cmmasksd.web.models import find_model
+
+if TYPE_CHECKING:
+    from cmmasksd.apis import ReferringInferencer
+    from cmmasksd.web.models import Model
+
+HERE = '127.0.0.1'
+
+
+def port(text: str) -> int:
+    """An argument that is a port: 1 to 65535."""
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f'{text!r} is no port; give a number from 1 to 65535')
+    return int(text)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description='Serve a web page: choose a picture, write sentences, get the mask of each object meant. Nothing '
+        'leaves this machine.'
+    )
+    parser.add_argument(
+        '--weights', metavar='FILE', help='checkpoint file (default: the newest of the quick start, or of work_dirs)'
+    )
+    parser.add_argument(
+        '--config', help='config file, or the name of a shipped one (default: the copy that lies beside the weights)'
+    )
+    parser.add_argument('--device', help='such as cpu or cuda:0 (default: an accelerator if there is one)')
+    parser.add_argument(
+        '--host', default=HERE, help='address to listen at; 0.0.0.0: let other machines in too (default: %(default)s)'
+    )
+    parser.add_argument('--port', type=port, help='port to listen at (default: the first free one from 7860 on)')
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Reads the command line, loads a model and serves the page until it is stopped."""
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    if importlib.util.find_spec('gradio') is None:
+        parser.error("the page needs Gradio: pip install 'cmmasksd[web]'")
+    try:
+        model = find_model(args.weights, args.config)
+        print(f'Loading {model.weights} ...', flush=True)
+        inferencer = load(model, args.device)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    prepare_environment(args.host)
+    from cmmasksd.web.serving import serve
+
+    try:
+        serve(inferencer, model, args.host, args.port)
+    except OSError as error:
+        parser.error(f'cannot listen at {args.host}:{args.port or 7860} ({error}); give another --port or --host')
+
+
+def load(model: Model, device: str | None) -> ReferringInferencer:
+    from cmmasksd.apis import ReferringInferencer
+
+    return ReferringInferencer(model.config, model.weights, device)
+
+
+def prepare_environment(host: str) -> None:
+    """Has Gradio, when it is imported, keep to itself: no statistics, and no proxy between it and its own address."""
+    os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
+    for name in ('no_proxy', 'NO_PROXY'):
+        os.environ[name] = ','.join(filter(None, [os.environ.get(name), HERE, 'localhost', host]))
