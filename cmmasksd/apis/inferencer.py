@@ -26,7 +26,7 @@ from cmmasksd.datasets.transforms import TokenizeExpressions
 from cmmasksd.engine.checks import check_tokens
 from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.models.distillation.correlation import correlate
-from cmmasksd.published import is_published, load_published, open_published, read_published
+from cmmasksd.published import build_published, is_published, load_published, open_published, read_published
 from cmmasksd.registry import MODELS, TRANSFORMS
 from cmmasksd.shipped import open_config
 from cmmasksd.structures import EncodedImages, Letterbox
@@ -65,7 +65,7 @@ class ReferringInferencer:
         self.cfg = published.config if published else config if isinstance(config, Config) else open_config(config)
         self.device = _find_device(device)
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'cmmasksd')):
-            self.model = MODELS.build(self.cfg.model)
+            self.model: Any = build_published(self.cfg) if published else MODELS.build(self.cfg.model)
         self.pipeline = self._build_pipeline()
         check_tokens(self.cfg, self.model, loaders=('test_dataloader',))
         if published:

@@ -2,6 +2,7 @@
 model card. All of it is data: nothing in it is run, and what is not known is refused.
 """
 
+from cmmasksd.published.building import build_published
 from cmmasksd.published.errors import PublishedError
 from cmmasksd.published.folder import Published, is_published, open_published, read_published
 from cmmasksd.published.hub import fetch_published
@@ -11,6 +12,7 @@ from cmmasksd.published.weights import check_exactly, load_published
 __all__ = [
     'Published',
     'PublishedError',
+    'build_published',
     'check_exactly',
     'fetch_published',
     'is_published',

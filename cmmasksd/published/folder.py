@@ -101,7 +101,7 @@ def check_tokenizer_folder(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         if not TOKENIZER_FILE.fullmatch(path.name) or not path.is_file():
             raise PublishedError(f'{path} is no file of a tokenizer (json, txt, model): take it out')
-        if path.suffix == '.json':
+        if path.name.endswith('config.json'):  # others hold words, whatever they are
             _check_settings(_read_json(path), path)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -20,15 +19,18 @@ from cmmasksd.apis.publishing.card import write_card
 from cmmasksd.apis.publishing.results import find_results, run_of
 from cmmasksd.apis.publishing.settings import describe
 from cmmasksd.checkpoints import load_checkpoint_file
-from cmmasksd.checkpoints.state_dicts import brief
-from cmmasksd.published import PublishedError, check_exactly, is_published, load_published, read_published
+from cmmasksd.published import (
+    PublishedError,
+    build_published,
+    check_exactly,
+    is_published,
+    load_published,
+    read_published,
+)
 from cmmasksd.published.config import check_content
 from cmmasksd.published.folder import CARD, CONFIG, WEIGHTS
 from cmmasksd.published.weights import BRANCHES
-from cmmasksd.registry import MODELS, SCOPE
 from cmmasksd.shipped import open_config
-
-BUILDING = (TypeError, ValueError, KeyError, AttributeError, RuntimeError, AssertionError)
 
 
 def write_published(
@@ -122,13 +124,7 @@ def _check_destination(destination: Path) -> None:
 def _check(folder: Path, weights: Mapping[str, Tensor], source: Path) -> None:
     """Builds the model of what was written and loads the weights, as whoever gets it will."""
     published = read_published(folder)
-    try:
-        with DefaultScope.overwrite_default_scope(SCOPE):
-            model = MODELS.build(published.config.model)
-    except BUILDING as error:
-        raise PublishedError(
-            f'The model of the config cannot be built without its training ({brief(error)})'
-        ) from error
+    model = build_published(published.config)
     check_exactly(model, weights, str(source), mend='give --config, the one that it was trained with')
     load_published(model, published.weights)
     own = model.state_dict()

@@ -104,7 +104,7 @@ def test_a_published_model_is_replaced_and_nothing_else(tmp_path: Path) -> None:
         ({'model.neck.type': 'StrangersNeck'}, "model.neck.type is 'StrangersNeck'"),
         ({'model.neck.extra': 1}, 'model.neck.extra is unknown to CrossModalFPN'),
         ({'model.neck.out_channels': (8, 16, 64)}, 'epoch_1.pth does not hold .* give --config, the one that it was'),
-        ({'model.neck.in_channels': 'wide'}, 'The model of the config cannot be built'),
+        ({'model.neck.in_channels': 'wide'}, 'model cannot be built of its config.json'),
         ({'model.neck.out_channels': {1, 2}}, 'model holds what JSON cannot'),
         ({'model.threshold': float('nan')}, 'model holds what JSON cannot'),
         ({'model': None}, 'has no model: give the config'),
