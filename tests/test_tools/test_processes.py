@@ -26,6 +26,7 @@ from tests.test_tools.running import CONFIG, ROOT, environment, run_tool
 
 pytestmark = pytest.mark.slow
 MINUTE = 60
+FSDP = ['model_wrapper_cfg.type=cmmasksd.FullyShardedModel', 'model_wrapper_cfg.min_parameters=10000']
 IMAGES = dict(val=7, testA=2)  # neither is a multiple of 2 or 3 but testA of 2; testA has fewer than 3
 
 
@@ -111,8 +112,12 @@ def train(work_dir: Path, options: list[str], dies: bool = False) -> None:
     tool('tools/train.py', CONFIG, '--work-dir', work_dir, '--resume', 'auto', '--launcher', 'pytorch', *options)
 
 
-def test_two_processes_resume_exactly_and_none_survives_a_dead_one(options: list[str], tmp_path: Path) -> None:
-    """Without torchrun, which would end them: they notice by themselves."""
+@pytest.mark.parametrize('wrapper', [[], FSDP], ids=['ddp', 'fsdp'])
+def test_two_processes_resume_exactly_and_none_survives_a_dead_one(
+    wrapper: list[str], options: list[str], tmp_path: Path
+) -> None:
+    """Without torchrun, which would end them: they notice by themselves. What FSDP wrote, one process reads."""
+    options = [*options, *wrapper]
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
     for folder in (whole, killed):
         folder.mkdir()
@@ -123,6 +128,9 @@ def test_two_processes_resume_exactly_and_none_survives_a_dead_one(options: list
     ours, theirs = (load_checkpoint_file(folder / 'epoch_2.pth')['state_dict'] for folder in (killed, whole))
     assert len(ours) > 100 and [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
     assert_same_statistics(whole)
+    if wrapper:
+        test = ['tools/test.py', CONFIG, killed / 'epoch_2.pth', '--work-dir', tmp_path / 'test', '--splits', 'testA']
+        assert run(tool, *test, *options, log=tmp_path / 'output') == 0, (tmp_path / 'output').read_text()[-3000:]
 
 
 def assert_same_statistics(work_dir: Path) -> None:

@@ -15,7 +15,7 @@ def save_together(runner: Runner) -> None:
     """Lets all processes take part in ``runner.save_checkpoint``, which mmengine runs on the first one alone: it
     gathers each tensor, and would wait for the others for ever.
     """
-    runner.save_checkpoint = partial(_save, runner, runner.save_checkpoint)  # type: ignore[method-assign]
+    runner.save_checkpoint = partial(_save, runner, runner.save_checkpoint)
 
 
 def _save(runner: Runner, save: Any, *args: Any, save_optimizer: bool = True, **options: Any) -> None:

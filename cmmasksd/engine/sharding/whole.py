@@ -20,12 +20,12 @@ def is_shared_out(tensor: Any) -> bool:
     return hasattr(tensor, 'full_tensor')
 
 
-def local_part(tensor: Tensor) -> Tensor:
+def local_part(tensor: Any) -> Tensor:
     """The part of a tensor that this process holds: all of it, unless it is shared out."""
-    return tensor.to_local() if is_shared_out(tensor) else tensor  # type: ignore[operator]
+    return tensor.to_local() if is_shared_out(tensor) else tensor
 
 
-def share_out(whole: Tensor, like: Tensor, source: int | None = None) -> Tensor:
+def share_out(whole: Tensor, like: Any, source: int | None = None) -> Tensor:
     """Shares a whole tensor out as ``like`` is.
 
     Args:
@@ -35,8 +35,8 @@ def share_out(whole: Tensor, like: Tensor, source: int | None = None) -> Tensor:
     """
     from torch.distributed.tensor import distribute_tensor
 
-    mesh: Any = like.device_mesh
-    return distribute_tensor(whole.detach().to(mesh.device_type), mesh, like.placements, src_data_rank=source)  # type: ignore[attr-defined]
+    mesh = like.device_mesh
+    return distribute_tensor(whole.detach().to(mesh.device_type), mesh, like.placements, src_data_rank=source)
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def whole_parameters(module: nn.Module) -> Iterator[None]:
     """Within the block the module's parameters are whole, plain ones; what is written into them is shared out again
     at its end, where the numbers of the first process count.
     """
-    held = {
+    held: dict[tuple[nn.Module, str], Any] = {
         (part, name): parameter
         for part in module.modules()
         for name, parameter in part._parameters.items()
@@ -92,7 +92,7 @@ def keep_weights_whole(module: nn.Module) -> None:
 def _gather(module: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
     for name, value in state.items():
         if name.startswith(prefix) and is_shared_out(value) and not isinstance(value, nn.Parameter):
-            state[name] = value.full_tensor().cpu()  # type: ignore[attr-defined]  # one at a time on the device
+            state[name] = value.full_tensor().cpu()  # one at a time on the device
 
 
 def _scatter(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:

@@ -55,7 +55,7 @@ class FullyShardedModel(nn.Module):
         keep_weights_whole(module)
         for part in module.modules():
             if isinstance(part, BaseModule):
-                part.init_weights = with_whole_parameters(part, part.init_weights)  # type: ignore[method-assign]
+                part.init_weights = with_whole_parameters(part, part.init_weights)
 
     def forward(self, *args: Any, **options: Any) -> Any:
         """The model's."""

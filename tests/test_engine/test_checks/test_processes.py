@@ -11,7 +11,7 @@ from mmengine.model import MMFullyShardedDataParallel
 from cmmasksd.engine.checks import ConfigError, check_config
 from tests.shipped_configs import ROOT
 
-FSDP = ROOT / 'cm_masksd/recipes/fsdp.py'
+FSDP = ROOT / 'cm_masksd/recipes/vit-l_refcoco_fsdp.py'
 
 
 @pytest.mark.parametrize(
