@@ -7,6 +7,7 @@ from cmmasksd.engine.hooks import (
     CheckpointFirstHook,
     CompileHook,
     EpochSeedHook,
+    FrozenPartsHook,
     MissedValidationHook,
     NonFiniteLossHook,
     ReferringVisualizationHook,
@@ -16,6 +17,7 @@ from cmmasksd.engine.hooks import (
 )
 from cmmasksd.engine.loops import SplitTestLoop
 from cmmasksd.engine.optim import AutocastOptimWrapper, ReferringOptimWrapperConstructor
+from cmmasksd.engine.sharding import FullyShardedModel
 
 __all__ = [
     'AccumulatedGradientsHook',
@@ -25,6 +27,8 @@ __all__ = [
     'CheckpointFirstHook',
     'CompileHook',
     'EpochSeedHook',
+    'FrozenPartsHook',
+    'FullyShardedModel',
     'MissedValidationHook',
     'NonFiniteLossHook',
     'ReferringOptimWrapperConstructor',

@@ -21,6 +21,7 @@ custom_hooks = [
     dict(type='NonFiniteLossHook'),  # stops; max_skips=N passes over N steps whose loss is not finite
     dict(type='ResumeHook'),
     dict(type='RunCheckHook'),
+    dict(type='FrozenPartsHook'),
     dict(type='AccumulatedGradientsHook'),
 ]
 visualizer = dict(

@@ -76,9 +76,9 @@ def check_free_space(hook: CheckpointHook, runner: Runner) -> None:
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """Bytes of the model's ``state_dict``."""
+    """Bytes of the model's ``state_dict``; where weights are shared out, nothing is gathered for it."""
     model = model.module if is_model_wrapper(model) else model  # type: ignore[assignment]
-    return sum(_bytes(tensor) for tensor in model.state_dict().values())
+    return sum(_bytes(tensor) for tensor in model.state_dict(keep_vars=True).values())
 
 
 def state_bytes(runner: Runner) -> int:

@@ -6,6 +6,7 @@ from cmmasksd.engine.hooks.average_statistics_hook import AverageStatisticsHook
 from cmmasksd.engine.hooks.checkpoint_first_hook import CheckpointFirstHook
 from cmmasksd.engine.hooks.compile_hook import CompileHook
 from cmmasksd.engine.hooks.epoch_seed_hook import EpochSeedHook
+from cmmasksd.engine.hooks.frozen_parts_hook import FrozenPartsHook
 from cmmasksd.engine.hooks.missed_validation_hook import MissedValidationHook
 from cmmasksd.engine.hooks.non_finite_loss_hook import NonFiniteLossHook
 from cmmasksd.engine.hooks.resume_hook import ResumeHook
@@ -20,6 +21,7 @@ __all__ = [
     'CheckpointFirstHook',
     'CompileHook',
     'EpochSeedHook',
+    'FrozenPartsHook',
     'MissedValidationHook',
     'NonFiniteLossHook',
     'ReferringVisualizationHook',

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from cmmasksd.engine.sharding import local_part
 from cmmasksd.registry import HOOKS
 
 SKIPS = 'skipped_steps'  # in the message hub, which checkpoints hold
@@ -144,8 +145,8 @@ def on_all_processes(condition: bool) -> bool:
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Names of the tensors that hold a NaN or an infinity."""
-    return [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    """Names of the tensors that hold a NaN or an infinity, as far as this process has them: it may be alone here."""
+    return [name for name, tensor in tensors.items() if not local_part(tensor).isfinite().all()]
 
 
 def describe(losses: Mapping[str, Tensor], model: nn.Module, samples: Sequence[SegDataSample]) -> str:
