@@ -123,9 +123,13 @@ class Letterbox:
 
 def gather_images(features: Tensor, image_index: Tensor | None) -> Tensor:
     """Picks every expression's image: (B, ...) -> (E, ...) by ``image_index`` (E,); ``None`` means that E equals B, in
-    order.
+    order. Maps keep their layout: channels last in memory stay so.
     """
-    return features if image_index is None else torch.index_select(features, 0, image_index)
+    if image_index is None:
+        return features
+    if features.ndim == 4 and features.is_contiguous(memory_format=torch.channels_last):
+        return torch.index_select(features.permute(0, 2, 3, 1), 0, image_index).permute(0, 3, 1, 2)
+    return torch.index_select(features, 0, image_index)
 
 
 @dataclass(frozen=True)

@@ -108,3 +108,13 @@ def test_rows_of_text_features():
         assert torch.equal(getattr(rows, name), getattr(features, name)[1:3])
     with pytest.raises(FrozenInstanceError):
         rows.words = None
+
+
+def test_gathered_maps_keep_their_layout():
+    """One odd layout costs every convolution and resizing after it a copy, or a slow kernel."""
+    index = torch.tensor([2, 0, 2])
+    first = torch.randn(3, 4, 5, 6)
+    last = first.contiguous(memory_format=torch.channels_last)
+    assert gather_images(first, index).is_contiguous()
+    gathered = gather_images(last, index)
+    assert gathered.is_contiguous(memory_format=torch.channels_last) and torch.equal(gathered, first[index])
