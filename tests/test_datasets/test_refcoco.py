@@ -227,6 +227,31 @@ def test_the_whole_training_pipeline_with_and_without_workers(data_root):
     assert compared == 12
 
 
+FOREIGN = [
+    dict(type='mmcv.RandomFlip', prob=0.5),
+    dict(type='AugmentPicture', transforms=[dict(type='mmcv.RandomGrayscale', prob=0.5)]),
+    dict(type='mmcv.RandomResize', scale=(60, 40), ratio_range=(0.5, 1.5), keep_ratio=True),
+]
+
+
+@pytest.mark.parametrize('loader_args', [dict(num_workers=2), dict(num_workers=1, multiprocessing_context='spawn')])
+def test_other_projects_transforms_draw_alike_with_and_without_workers(data_root, loader_args):
+    """Wherever the global generators stand, and anew in each epoch."""
+    dataset = make(data_root, pipeline=[*TRAINING[:3], *FOREIGN, *TRAINING[4:]])
+    seen = []
+    for epoch, options in ((0, {}), (0, loader_args), (1, {})):
+        torch.manual_seed(len(seen))  # which worker processes are seeded by
+        dataset.set_epoch(epoch, seed=5)
+        loader = DataLoader(dataset, batch_size=2, collate_fn=pseudo_collate, **options)
+        seen.append([pair for batch in loader for pair in zip(batch['inputs'], batch['data_samples'])])
+    same = [torch.equal(one, other) for (one, _), (other, _) in zip(seen[0], seen[1])]
+    assert all(same) and len(same) == len(dataset)
+    for (_, one), (_, other) in zip(seen[0], seen[1]):
+        assert one.expressions.texts == other.expressions.texts and one.get('flip') == other.get('flip')
+        assert torch.equal(one.expressions.masks, other.expressions.masks)
+    assert not all(torch.equal(one, other) for (one, _), (other, _) in zip(seen[0], seen[2]))
+
+
 def test_the_whole_evaluation_pipeline(data_root):
     sample = make(data_root, split='val', test_mode=True, pipeline=EVALUATION)[1]['data_samples']
     expressions = sample.expressions

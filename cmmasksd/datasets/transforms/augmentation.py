@@ -44,8 +44,9 @@ class AugmentPicture(BaseTransform):
     (height, width) uint8 with ``seg_fields``, ``img_shape``, ``ori_shape`` and ``img_path``. Whatever they draw, from
     Python's, numpy's or torch's global generator, follows ``results['rng']``. A grey picture gets its three channels
     back; one of floats is rounded and clipped to 0..255. A horizontal flip, by whichever transform, swaps left and
-    right in the sentences as :class:`~cmmasksd.datasets.transforms.FlipWithSentence` does. Draws that leave nothing of
-    an object are drawn anew, up to ten times; then the picture stays as it is, and a warning says so once.
+    right in the sentences as :class:`~cmmasksd.datasets.transforms.FlipWithSentence` does. Draws that turn the
+    picture upside down or on its side, or leave nothing of an object, are drawn anew, up to ten times; then the picture
+    stays as it is, and a warning says so once, or, where each draw turned it, an error.
 
     Args:
         transforms: transforms or their configs, such as ``[dict(type='mmseg.PhotoMetricDistortion'),
@@ -78,18 +79,30 @@ class AugmentPicture(BaseTransform):
         except ValueError as error:
             raise ValueError(f'{name_record(results)}: {error}; leave AugmentPicture out.') from error
         rng = results.get('rng') or np.random.default_rng(0)  # a stranger's picture has none, and nothing to draw for
+        turned = 0
         for _ in range(TRIES):
             view = self._run(results, regions, int(rng.integers(2**32)))
             if np.array_equal(view.labels, regions.labels):
                 return dict(results, img=_swap_channels(view.picture))
             moved = self._move(results, regions, view)
-            if moved['masks'].any(axis=(1, 2)).all():
+            if moved is None:
+                turned += 1
+            elif moved['masks'].any(axis=(1, 2)).all():
                 return moved
+        if turned == TRIES:
+            raise ValueError(
+                f'{name_record(results)}: {self._names()} turned the picture upside down or on its side, {TRIES} times '
+                "in a row, which its sentences cannot follow: flip with direction='horizontal', and rotate by less "
+                'than 45 degrees.'
+            )
         _say_that_objects_are_lost()
         return results
 
+    def _names(self) -> str:
+        return ', '.join(name_of(step) for step in self.transforms)
+
     def _check_place(self, results: dict) -> None:
-        names = ', '.join(name_of(step) for step in self.transforms)
+        names = self._names()
         if 'img' not in results:
             raise ValueError(
                 f'{names} must stand after LoadReferringImage in the pipeline, which reads pictures as RGB; other '
@@ -110,22 +123,17 @@ class AugmentPicture(BaseTransform):
                 view = _check(step, view, given, results)
         return view
 
-    def _move(self, results: dict, regions: RegionMap, view: View) -> dict:
-        """The sample with a picture that has another size or lies otherwise than before."""
+    def _move(self, results: dict, regions: RegionMap, view: View) -> dict | None:
+        """The sample with a picture that has another size or lies otherwise than before; None: it is turned."""
         if 'masks' not in results or 'texts' not in results:
-            names = ', '.join(name_of(step) for step in self.transforms)
             raise ValueError(
-                f'{name_record(results)}: {names} moved the picture, and masks and sentences that are not there yet '
-                'could not follow: put it after SelectSentences and LoadReferringMasks. A picture without annotations '
-                'can be changed in its colours alone.'
+                f'{name_record(results)}: {self._names()} moved the picture, and masks and sentences that are not '
+                'there yet could not follow: put it after SelectSentences and LoadReferringMasks. A picture without '
+                'annotations can be changed in its colours alone.'
             )
         direction = regions.direction(view.labels)
         if direction == 'turned':
-            raise ValueError(
-                f'{name_record(results)}: {", ".join(name_of(step) for step in self.transforms)} turned the picture '
-                "upside down or on its side, which its sentences cannot follow: flip with direction='horizontal', and "
-                'rotate by less than 45 degrees.'
-            )
+            return None
         height, width = view.picture.shape[:2]
         moved = dict(results, img=_swap_channels(view.picture), height=height, width=width)
         moved['masks'] = regions.masks(view.labels)

@@ -9,6 +9,7 @@ import numpy as np
 CODES = 9  # of stripes: 3 across times 3 down
 MOST_REGIONS = 28  # with their codes they stay below 255, which OpenMMLab's transforms fill gaps with
 STRIPES = 24  # to a side of the picture; so many that a crop still holds some
+WIDTH = 8  # of a stripe, in pixels, at least, but in pictures so small that they would not hold three
 COLUMNS = (np.arange(256) % CODES // 3).astype(np.int8)  # the number of a label's column stripe
 ROWS = (np.arange(256) % 3).astype(np.int8)
 UNKNOWN = 64  # no difference to a number is a step
@@ -71,8 +72,8 @@ class RegionMap:
             return 'turned'
         return 'mirrored' if across < 0 else 'upright'
 
-    def _rise(self, stripe_of: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
-        """By how much the stripes' numbers rise from left to right, and from top to bottom, where they are known.
+    def _rise(self, stripe_of: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+        """By how much a pixel the stripes' numbers rise from left to right, and from top to bottom, where known.
 
         Pixels half a stripe apart are compared: between neighbours, maps that were interpolated hold numbers of no
         stripe. Every fourth line is looked at.
@@ -80,13 +81,19 @@ class RegionMap:
         number = stripe_of.copy()
         number[CODES * len(self.members) :] = UNKNOWN
         rises = []
-        for lines in (labels[::4].T, labels[:, ::4]):
-            apart, numbers = max(1, len(lines) // (2 * STRIPES)), number[lines]
+        for lines, before in ((labels[::4].T, self.labels.shape[1]), (labels[:, ::4], self.labels.shape[0])):
+            numbers, shrunk = number[lines], min(1, len(lines) / before)
+            apart = max(1, int(shrunk * _stripe_width(before) / 2))
             steps = numbers[apart:] - numbers[:-apart]
             up, back = (np.count_nonzero((steps == one) | (steps == -2 * one)) for one in (1, -1))
-            rises.append(up - back)
+            rises.append((up - back) / (apart * max(1, steps.size)))
         return rises[0], rises[1]
 
 
 def _stripes(length: int) -> np.ndarray:
-    return (np.arange(length) // max(1, length // STRIPES) % 3).astype(np.uint8)
+    return (np.arange(length) // _stripe_width(length) % 3).astype(np.uint8)
+
+
+def _stripe_width(length: int) -> int:
+    """In pixels of a side of that length; wide enough that small pictures may be made smaller."""
+    return max(1, min(max(WIDTH, length // STRIPES), length // 3))

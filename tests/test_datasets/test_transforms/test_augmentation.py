@@ -199,6 +199,15 @@ def test_a_crop_without_the_object_is_drawn_anew() -> None:
         assert after['masks'].shape == (1, HEIGHT, 40) and after['masks'].any()
 
 
+def test_a_turned_picture_is_drawn_anew() -> None:
+    def turn(results: dict) -> dict:
+        upside = -1 if random.random() < 0.5 else 1
+        return dict(results, img=results['img'][::upside].copy(), gt_seg_map=results['gt_seg_map'][::upside].copy())
+
+    for seed in range(10):
+        assert np.array_equal(AugmentPicture([Own(turn)])(record(seed))['masks'], record()['masks'])
+
+
 def test_a_picture_that_always_loses_its_object_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(augmentation, 'print_log', lambda message, **_: said.append(message))

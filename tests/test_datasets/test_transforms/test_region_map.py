@@ -77,6 +77,16 @@ def test_it_tells_how_the_picture_lies(move, direction: str, size: tuple[int, in
     assert regions.direction(np.ascontiguousarray(move(regions.labels))) == direction
 
 
+@pytest.mark.parametrize('factor', [0.2, 0.35, 0.5, 0.77, 1.3, 3.0])
+@pytest.mark.parametrize('size', [(40, 60), (96, 128), (427, 640)])
+def test_resized_pictures_are_not_mistaken(size: tuple[int, int], factor: float) -> None:
+    regions = RegionMap.of(np.zeros((1, *size), bool))
+    height, width = (round(side * factor) for side in size)
+    for labels, direction in ((regions.labels, 'upright'), (regions.labels[:, ::-1], 'mirrored')):
+        resized = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+        assert regions.direction(resized) == direction
+
+
 @pytest.mark.parametrize('size', [(1, 2), (2, 2), (7, 5), (3, 40)])
 def test_few_pixels_are_enough(size: tuple[int, int]) -> None:
     regions = RegionMap.of(np.ones((1, *size), bool))

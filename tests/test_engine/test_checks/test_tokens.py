@@ -126,3 +126,13 @@ def test_an_inferencer_is_refused_too(tiny_config) -> None:
     )
     with pytest.raises(ValueError, match='test_dataloader: 17 tokens, but the text tower.* has 16 positions'):
         ReferringInferencer(Config(dict(model=model, test_dataloader=dict(dataset=dict(pipeline=steps)))), device='cpu')
+
+
+def test_tokens_inside_test_time_augmentation_are_looked_at_too(folders) -> None:
+    model = nn.Module()
+    model.text_encoder = MODELS.build(copy.deepcopy(TOWERS['CLIP']))
+    inner = dict(type='TokenizeExpressions', token_length=17, tokenizer=folders['T5'])
+    views = dict(type='mmcv.TestTimeAug', transforms=[[dict(type='FlipWithSentence', prob=1)], [inner]])
+    cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=[dict(type='LoadReferringImage'), views]))))
+    with pytest.raises(ValueError, match=f'test_dataloader: .*{WORDS}'):
+        check_tokens(cfg, model)

@@ -12,6 +12,7 @@ from torch import nn
 
 from cmmasksd.checkpoints import CheckpointError, load_checkpoint_file
 from cmmasksd.engine import StrictLoadHook
+from cmmasksd.models import ReferringTTAModel
 from tests.test_engine.toy_run import make_run
 
 
@@ -20,6 +21,17 @@ def test_evaluation_refuses_weights_of_another_model() -> None:
     StrictLoadHook().after_load_checkpoint(runner, {'state_dict': nn.Linear(2, 3).state_dict()})
     with pytest.raises(CheckpointError, match='a.pth holds .*1 of another shape, such as weight'):
         StrictLoadHook().after_load_checkpoint(runner, {'state_dict': nn.Linear(4, 3).state_dict()})
+    with pytest.raises(CheckpointError, match='1 missing, such as bias'):
+        StrictLoadHook().after_load_checkpoint(runner, {'state_dict': nn.Linear(2, 3, bias=False).state_dict()})
+
+
+def test_of_a_model_that_averages_over_views_the_segmentor_is_loaded() -> None:
+    inner = nn.Linear(2, 3)
+    inner.test_step = lambda data: data  # type: ignore[assignment]  # what mmengine asks for
+    runner = SimpleNamespace(_train_loop={}, _resume=False, _load_from='a.pth', model=ReferringTTAModel(inner))
+    other = nn.Linear(2, 3).state_dict()
+    StrictLoadHook().after_load_checkpoint(runner, {'state_dict': other})
+    assert torch.equal(inner.weight, other['weight'])
     with pytest.raises(CheckpointError, match='1 missing, such as bias'):
         StrictLoadHook().after_load_checkpoint(runner, {'state_dict': nn.Linear(2, 3, bias=False).state_dict()})
 
