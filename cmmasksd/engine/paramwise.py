@@ -127,7 +127,7 @@ def layer_scales(model: nn.Module, rate: float) -> dict[str, float]:
         the factor of every parameter, by name.
 
     Raises:
-        ConfigError: a tower whose parameters lie in no numbered blocks.
+        ConfigError: a tower whose parameters lie in no numbered blocks, or in those of several stages, as Swin's.
     """
     names = [name for name, _ in model.named_parameters()]
     scales = dict.fromkeys(names, 1.0)
@@ -138,6 +138,12 @@ def layer_scales(model: nn.Module, rate: float) -> dict[str, float]:
             raise ConfigError(
                 f'{WHERE}.layer_decay_rate needs towers of transformer blocks, and {tower[:-1]} has none: leave it '
                 'out, or give custom_keys.'
+            )
+        stages = sorted({name[: found.start()] for name in blocks if (found := BLOCK.search(name))})
+        if len(stages) > 1:
+            raise ConfigError(
+                f'{WHERE}.layer_decay_rate needs towers whose blocks are counted through, and {tower[:-1]} counts '
+                f'those of each stage anew ({", ".join(stages[:3])} ...): give the stages lr_mult by custom_keys.'
             )
         top = max(blocks.values(), default=0) + 2
         for name in own:

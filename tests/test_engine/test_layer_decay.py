@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from cmmasksd.engine.checks import ConfigError
 from cmmasksd.engine.paramwise import layer_scales
 from cmmasksd.registry import MODELS
 
@@ -53,3 +54,13 @@ def test_transformers_encoders(config: dict, block: str, embeddings: str) -> Non
             assert scale == 0.5 ** (3 - int(each.split('.')[place])), each
         else:
             assert scale == (0.5**4 if each.startswith(embeddings) else 1), each
+
+
+@pytest.mark.parametrize('name', ['swin_tiny_patch4_window7_224', 'convnext_atto'])
+def test_blocks_that_each_stage_counts_anew_are_refused(name: str) -> None:
+    """The last block of a shallow stage would learn as fast as that of the deepest."""
+    model = nn.Module()
+    options = dict(img_size=224) if 'swin' in name else {}
+    model.backbone = MODELS.build(dict(type='cmmasksd.TimmBackbone', name=name, **options))
+    with pytest.raises(ConfigError, match=r'backbone counts those of each stage anew \(.*: give the stages lr_mult'):
+        layer_scales(model, 0.5)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cmmasksd.models.building import build_part
 from cmmasksd.models.layers import foreign_norms, frozen_statistics, joint_statistics
 from cmmasksd.models.mask_alignment import MaskAlignment, check_alignment, logits_to_masks, masks_to_logits
+from cmmasksd.models.widths import check_widths
 from cmmasksd.registry import MODELS
 from cmmasksd.structures import BranchFeatures, EncodedImages, MainBranch, TextFeatures, VisualFeatures, join_branches
 
@@ -47,7 +48,7 @@ class ReferringSegmentor(BaseModel):
 
     Raises:
         ValueError: a threshold outside [0, 1), fewer than one expression a chunk, an unknown alignment or precision, or
-            a branch named twice.
+            a branch named twice; parts whose widths do not fit.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class ReferringSegmentor(BaseModel):
         self.backbone = build_part(backbone)
         self.text_encoder = build_part(text_encoder)
         self.neck = build_part(neck)
+        check_widths(self.backbone, self.text_encoder, self.neck, dict(neck=neck, decode_head=decode_head))
         self.decode_head = build_part(decode_head)
         self.distillation = nn.ModuleDict()
         towers = dict(image=self.backbone.embed_dims, text=self.text_encoder.embed_dims)
