@@ -79,7 +79,7 @@ def test_packages_are_found(setup_arguments: dict) -> None:
 
 def test_what_is_shipped_lies_where_mmengine_looks(setup_arguments: dict) -> None:
     home = ROOT / 'cmmasksd/.mim'
-    for name in ('configs', 'tools', 'model-index.yml'):
+    for name in ('configs', 'demo', 'tools', 'model-index.yml'):
         assert (home / name).is_symlink() and (home / name).samefile(ROOT / name)
     patterns = setup_arguments['package_data']['cmmasksd']
     assert all(pattern.startswith('.mim/') and any(ROOT.glob(pattern.removeprefix('.mim/'))) for pattern in patterns)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ('cmmasksd', 'configs', 'tools', 'requirements')
+FOLDERS = ('cmmasksd', 'configs', 'demo', 'tools', 'requirements')
 PIP = (sys.executable, '-m', 'pip', '-q', '--disable-pip-version-check')
 pytestmark = pytest.mark.slow
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import MutableMapping
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from cmmasksd.checkpoints import register_safe_loader
@@ -66,4 +69,12 @@ def train(cfg: Config) -> None:
     runner = build_runner(cfg)
     check_run(runner)
     runner.train()
+    _tell_next(Path(runner.work_dir))
     leave_process_group()
+
+
+def _tell_next(work_dir: Path) -> None:
+    """What can be done with the model now."""
+    found = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    if found and is_main_process():
+        print(f'Next: cmmasksd web --weights {shlex.quote(str(found[-1]))}')

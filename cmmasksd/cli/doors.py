@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, NoReturn
 
 from cmmasksd import __version__
@@ -57,12 +57,23 @@ def _enter(name: str, arguments: list[str]) -> None:
     target = DOORS[name].target
     try:
         if target.endswith('.py'):
-            runpy.run_path(str(TOOLS / target), run_name='__main__')
+            _run_script(TOOLS / target)
         else:
             run: Callable[[], None] = importlib.import_module(target).main
             run()
     except KeyboardInterrupt:
         raise SystemExit(CTRL_C) from None
+
+
+def _run_script(path: Path) -> None:
+    """Runs a script as Python would, but under the name in ``sys.argv``, which runpy would replace."""
+    before, script = sys.modules['__main__'], ModuleType('__main__')
+    script.__file__ = str(path)
+    sys.modules['__main__'] = script
+    try:
+        exec(compile(path.read_bytes(), str(path), 'exec'), vars(script))
+    finally:
+        sys.modules['__main__'] = before
 
 
 def _usage() -> str:

@@ -131,7 +131,8 @@ def _segment_pictures(args: argparse.Namespace) -> int:
     for each in answers:
         if isinstance(each, Failure):
             failed += 1
-            print(f'{each.image}: failed: {each.reason}', file=sys.stderr, flush=True)
+            reason = each.reason.removeprefix(f'{each.image}: ')
+            print(f'{each.image}: failed: {reason}', file=sys.stderr, flush=True)
         else:
             request, result = each
             report, *_ = result.save(args.out_dir, stems[request.row])

@@ -5,19 +5,23 @@ from __future__ import annotations
 import csv
 import re
 import shlex
+import shutil
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.config import Config
 from PIL import Image
 
+from cmmasksd.apis.running import prepare_config
 from cmmasksd.datasets.refer import load_refer
 from cmmasksd.registry import DATASETS
+from cmmasksd.shipped import open_config
 from tests.test_tools.running import ROOT, run_tool
+from tests.untrained import make_run
 
 NUM_PICTURES = 10
+CONVERTER = 'tools/dataset_converters/convert_custom.py'
 
 
 def commands() -> dict[str, list[str]]:
@@ -54,7 +58,7 @@ def made(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, s
     """Where the document's command put the set, and what it printed."""
     root = tmp_path_factory.mktemp('mine')
     words = {'my_table.csv': table, 'data/mine': root}
-    done = run_tool(*(words.get(word, word) for word in commands()['tools/dataset_converters/convert_custom.py']))
+    done = run_tool(*(words.get(word, word) for word in commands()[CONVERTER]))
     return root, done.stdout
 
 
@@ -63,42 +67,33 @@ def test_the_counts_are_printed(made: tuple[Path, str]) -> None:
     assert 'val: 1 images, 2 refs, 4 sentences\n' in made[1]
 
 
-def test_the_printed_config_builds_the_set(made: tuple[Path, str], tmp_path: Path) -> None:
+def test_the_config_builds_the_set(made: tuple[Path, str]) -> None:
     root, printed = made
-    text = printed[printed.index('_base_') :]
-    file = tmp_path / 'my_config.py'
-    file.write_text(text.replace("'./", f"'{ROOT}/configs/cm_masksd/"))
-    cfg = Config.fromfile(file)
+    assert f'Next: cmmasksd train {root}/my_set.py' in printed and 'expect poor masks' in printed
+    cfg = open_config(root / 'my_set.py')
     sizes = [len(DATASETS.build(cfg[f'{loader}_dataloader'].dataset)) for loader in ('train', 'val', 'test')]
-    assert (
-        sizes == [18, 1, 1] and cfg.test_cfg.splits == ['val'] and cfg.train_dataloader.dataset.data_root == str(root)
-    )
-    assert cfg.test_cfg.paper is None  # the base's are RefCOCO's numbers
-    assert set(cfg) == set(Config.fromfile(ROOT / 'configs/cm_masksd/vit-b_refcoco.py'))
+    assert sizes == [18, 1, 1] and cfg.test_cfg.splits == ['val']
+    assert cfg.train_dataloader.dataset.data_root == str(root) and cfg.train_dataloader.batch_size == 4
+    assert set(cfg) == set(open_config('vit-tiny_refshapes'))
+    prepare_config(cfg)
 
 
-@pytest.mark.parametrize(
-    ('counts', 'split', 'splits'),
-    [
-        ({'train': {}, 'testA': {}}, 'testA', ['testA']),
-        ({'train': {}, 'test': {}, 'val': {}}, 'val', ['test', 'val']),
-        ({'train': {}}, None, None),
-    ],
-)
-def test_the_printed_config_knows_the_splits(
-    tmp_path: Path, counts: dict, split: str | None, splits: list[str] | None
-) -> None:
-    import runpy
+def test_the_config_moves_with_the_set(made: tuple[Path, str], tmp_path: Path) -> None:
+    shutil.copytree(made[0], tmp_path / 'moved')
+    cfg = open_config(tmp_path / 'moved/my_set.py')
+    assert cfg.val_dataloader.dataset.data_root == str(tmp_path / 'moved')
 
-    example_config = runpy.run_path(str(ROOT / 'tools/dataset_converters/convert_custom.py'))['example_config']
-    (tmp_path / 'config.py').write_text(
-        example_config('r', 'd', 's', counts).replace("'./", f"'{ROOT}/configs/cm_masksd/")
-    )
-    cfg = Config.fromfile(tmp_path / 'config.py')
-    assert (cfg.val_dataloader and cfg.val_dataloader.dataset.split) == split and (
-        cfg.test_cfg and cfg.test_cfg.splits
-    ) == splits
-    assert (cfg.val_cfg is None) == (cfg.val_evaluator is None) == (split is None)
+
+def test_it_can_start_from_trained_weights(table: Path, tmp_path: Path) -> None:
+    checkpoint = make_run(tmp_path)
+    command = (CONVERTER, table, '--out', tmp_path / 'a', '--dataset', 'a', '--weights', checkpoint)
+    done = run_tool(*command)
+    assert f'It starts from {checkpoint}.' in done.stdout
+    cfg = open_config(tmp_path / 'a/a.py')
+    assert cfg.load_from == str(checkpoint) and cfg.train_dataloader.dataset.dataset == 'a'
+    cfg.dump(tmp_path / 'second.py')
+    again = run_tool(*command, '--force', check=False)
+    assert 'holds several configs (second.py, vit-tiny_refshapes.py)' in again.stderr and again.returncode == 1
 
 
 def test_a_set_can_be_converted_for_faster_loading(made: tuple[Path, str]) -> None:
@@ -129,15 +124,19 @@ def test_mistakes_are_told_without_a_traceback(command: tuple[str, ...], message
 
 
 @pytest.mark.slow
-def test_the_small_model_trains_on_it(made: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_table_becomes_a_model_that_answers(made: tuple[Path, str], table: Path, tmp_path: Path) -> None:
+    """convert, train, segment; the page is tested by itself."""
     root, _ = made
-    words = [
-        word.replace('data/mine', str(root)).replace('work_dirs/my_set', str(tmp_path))
-        for word in commands()['tools/train.py']
-    ]
-    run_tool(*words, 'train_dataloader.batch_size=4', 'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1')
-    log = next(tmp_path.glob('*/*.log')).read_text()
-    assert (tmp_path / 'epoch_1.pth').is_file() and '[4/4]' in log and 'mIoU' in log
+    options = ('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'default_hooks.checkpoint.interval=1')
+    work_dir = tmp_path / 'run'
+    done = run_tool('-m', 'cmmasksd', 'train', root / 'my_set.py', '--work-dir', work_dir, '--cfg-options', *options)
+    (best,) = work_dir.glob('best_mIoU_*.pth')
+    assert f'Next: cmmasksd web --weights {best}' in done.stdout
+    picture = table.parent / '0.jpg'
+    done = run_tool(
+        '-m', 'cmmasksd', 'segment', picture, '--say', 'left square', '--weights', best, '--out-dir', tmp_path / 'out'
+    )
+    assert (tmp_path / 'out/0.json').is_file() and f'{picture}: ' in done.stdout
 
 
 @pytest.mark.slow
