@@ -42,9 +42,9 @@ def train(folder: Path, options: dict[str, Any], hooks: list[str]) -> None:
         prepare_launcher(cfg, 'pytorch')
         with DefaultScope.overwrite_default_scope('cmmasksd'):
             runner = Runner.from_cfg(cfg)
-        gradients = Gradients()
-        runner.register_hook(gradients)
-        runner.train()
+            gradients = Gradients()
+            runner.register_hook(gradients)
+            runner.train()
         seen[name] = gradients.names, runner.model.module.state_dict()
     names, ours = seen['FrozenParts']
     assert len(names) > 5 and all(each and not any('backbone' in name for name in each) for each in names)
