@@ -165,6 +165,7 @@ HELPFUL = [
     'test.py',
     'analysis_tools/analyze_logs.py',
     'analysis_tools/benchmark.py',
+    'analysis_tools/browse_dataset.py',
     'analysis_tools/compatibility.py',
     'analysis_tools/get_flops.py',
     'analysis_tools/trace_training.py',
