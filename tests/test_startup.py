@@ -22,7 +22,7 @@ FRAMEWORKS = ('torch', 'mmengine', 'mmcv', 'mmseg', 'open_clip', 'cv2')
         ),
         ('cmmasksd.datasets', ('open_clip', 'torchvision', 'cmmasksd.models')),
         ('cmmasksd.datasets.transforms', ('open_clip', 'torchvision', 'cmmasksd.models')),
-        ('cmmasksd.published', ('open_clip', 'transformers', 'timm', 'cmmasksd.models', 'cmmasksd.datasets')),
+        ('cmmasksd.published', ('open_clip', 'timm', 'cmmasksd.models', 'cmmasksd.datasets')),
         ('cmmasksd.engine', ('open_clip', 'torchvision', 'cmmasksd.models', 'cmmasksd.datasets')),
     ],
 )
