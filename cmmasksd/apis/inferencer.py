@@ -23,11 +23,12 @@ from cmmasksd.apis.results import ReferringResult
 from cmmasksd.checkpoints import load_checkpoint_file, load_weights
 from cmmasksd.checkpoints.state_dicts import brief
 from cmmasksd.datasets.transforms import TokenizeExpressions
+from cmmasksd.datasets.transforms.building import build_pipeline
 from cmmasksd.engine.checks import check_tokens
 from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.models.distillation.correlation import correlate
 from cmmasksd.published import build_published, is_published, load_published, open_published, read_published
-from cmmasksd.registry import MODELS, TRANSFORMS
+from cmmasksd.registry import MODELS
 from cmmasksd.shipped import open_config
 from cmmasksd.structures import EncodedImages, Letterbox
 
@@ -271,7 +272,7 @@ class ReferringInferencer:
 
     def _build_pipeline(self) -> Compose:
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'cmmasksd')):
-            return Compose([TRANSFORMS.build(step) for step in self._steps()])
+            return Compose(build_pipeline(self._steps()))
 
     def _steps(self) -> list[dict[str, Any]]:
         try:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from cmmasksd.apis import ReferringInferencer
+from cmmasksd.shipped import open_config
 
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 50, 70
@@ -84,3 +85,15 @@ def test_no_picture(inferencer: ReferringInferencer, tmp_path: Path) -> None:
         inferencer(tmp_path / 'absent.jpg', 'red')
     with pytest.raises(TypeError, match='uint8'):
         inferencer(np.zeros((5, 5), np.float32), 'red')
+
+
+def test_another_projects_transform_sees_the_picture_as_it_does_in_a_data_set(picture: np.ndarray) -> None:
+    cfg = open_config('vit-tiny_refshapes')
+    plain = ReferringInferencer(cfg, device='cpu').prepare(picture, 'red').inputs
+    cfg.test_dataloader.dataset.pipeline.insert(1, dict(type='mmcv.RandomGrayscale', prob=1.0, keep_channels=True))
+    grey = ReferringInferencer(cfg, device='cpu').prepare(picture, 'red')
+    assert (plain[0] != plain[1]).any()
+    assert grey.inputs.shape == plain.shape and (grey.image == picture).all()
+    rows, columns = grey.letterbox.window
+    inside = grey.inputs[:, rows, columns]
+    assert (inside[0] == inside[1]).all() and (inside[1] == inside[2]).all()
