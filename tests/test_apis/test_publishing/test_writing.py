@@ -14,7 +14,7 @@ import torch
 from mmengine.config import Config
 from safetensors import safe_open
 
-from cmmasksd.apis import ReferringInferencer
+from cmmasksd.apis import ReferringInferencer, init_model
 from cmmasksd.apis.publishing import use_published, write_published
 from cmmasksd.checkpoints import CheckpointError
 from cmmasksd.published import PublishedError, read_published
@@ -46,6 +46,9 @@ def test_the_round_trip_is_exact(tmp_path: Path) -> None:
     assert inferencer.model.threshold == before.model.threshold == 0.25
     assert np.array_equal(answers(inferencer), answers(before))
     assert np.array_equal(answers(ReferringInferencer(str(folder), device='cpu')), answers(before))
+    assert np.array_equal(answers(ReferringInferencer.from_model(init_model(folder, device='cpu'))), answers(before))
+    with pytest.raises(ValueError, match=r'taken as it is: leave out model.threshold'):
+        init_model(folder, device='cpu', cfg_options={'model.threshold': 0.5})
 
 
 def test_a_folder_holds_three_plain_files(tmp_path: Path) -> None:
