@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -65,7 +64,6 @@ class Answers:
 
     def __init__(self, inferencer: ReferringInferencer, most_bytes: int = MOST_BYTES) -> None:
         self.inferencer = inferencer
-        self._model: Any = inferencer.model
         self.most_bytes = most_bytes
         self._seen: OrderedDict[str, Seen] = OrderedDict()
         self._lock = threading.Lock()
@@ -73,7 +71,7 @@ class Answers:
     @property
     def threshold(self) -> float:
         """The model's own."""
-        return self._model.threshold
+        return self.inferencer.model.threshold
 
     @property
     def nbytes(self) -> int:
@@ -118,7 +116,7 @@ class Answers:
 
     def _join(self, seen: Seen, sentences: tuple[str, ...]) -> ReferringResult:
         maps = torch.stack([seen.maps[sentence][0] for sentence in sentences])
-        model, picture = self._model, seen.picture
+        model, picture = self.inferencer.model, seen.picture
         return ReferringResult(
             picture.image, list(sentences), maps, picture.letterbox, model.threshold, model.mask_alignment
         )

@@ -6,13 +6,9 @@ import argparse
 import importlib.util
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from cmmasksd.web.models import find_model
-
-if TYPE_CHECKING:
-    from cmmasksd.apis import ReferringInferencer
-    from cmmasksd.web.models import Model
+from cmmasksd.web.newest import find_newest
 
 HERE = '127.0.0.1'
 
@@ -30,7 +26,10 @@ def make_parser() -> argparse.ArgumentParser:
         'leaves this machine.'
     )
     parser.add_argument(
-        '--weights', metavar='FILE', help='checkpoint file (default: the newest of the quick start, or of work_dirs)'
+        '--weights',
+        metavar='W',
+        help='checkpoint, published folder, or name on the Hugging Face hub (default: the newest best checkpoint in '
+        'work_dirs)',
     )
     parser.add_argument(
         '--config', help='config file, or the name of a shipped one (default: the copy that lies beside the weights)'
@@ -50,24 +49,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     if importlib.util.find_spec('gradio') is None:
         parser.error("the page needs Gradio: pip install 'cmmasksd[web]'")
     try:
-        model = find_model(args.weights, args.config)
-        print(f'Loading {model.weights} ...', flush=True)
-        inferencer = load(model, args.device)
+        weights = args.weights or find_newest()
+        print(f'Loading {weights} ...', flush=True)
+        from cmmasksd.apis.opening import open_inferencer
+
+        inferencer = open_inferencer(weights, args.config, args.device)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     prepare_environment(args.host)
     from cmmasksd.web.serving import serve
 
     try:
-        serve(inferencer, model, args.host, args.port)
+        serve(inferencer, '/'.join(Path(weights).absolute().parts[-2:]), args.host, args.port)
     except OSError as error:
         parser.error(f'cannot listen at {args.host}:{args.port or 7860} ({error}); give another --port or --host')
-
-
-def load(model: Model, device: str | None) -> ReferringInferencer:
-    from cmmasksd.apis import ReferringInferencer
-
-    return ReferringInferencer(model.config, model.weights, device)
 
 
 def prepare_environment(host: str) -> None:

@@ -16,26 +16,25 @@ from cmmasksd.web.answers import Answers
 from cmmasksd.web.examples import make_examples
 from cmmasksd.web.files import Outbox
 from cmmasksd.web.handlers import Handlers
-from cmmasksd.web.models import Model
 from cmmasksd.web.page import make_page
 from cmmasksd.web.style import CSS, make_theme
 
 MOST_UPLOADED = '200mb'  # a file
 
 
-def serve(inferencer: ReferringInferencer, model: Model, host: str, port: int | None) -> None:
+def serve(inferencer: ReferringInferencer, name: str, host: str, port: int | None) -> None:
     """Serves the page until it is stopped.
 
     Args:
         inferencer: the model.
-        model: where it came from.
+        name: of the model, for people.
         host: address to listen at.
         port: to listen at; None: the first free one from 7860 on.
 
     Raises:
         OSError: the address cannot be listened at.
     """
-    with started(inferencer, model, host, port) as address:
+    with started(inferencer, name, host, port) as address:
         print(f'The page is at {address} ; Ctrl+C ends it.', flush=True)
         if not is_local(host):
             print('Whoever reaches this machine can use it: there is no password.', flush=True)
@@ -43,7 +42,7 @@ def serve(inferencer: ReferringInferencer, model: Model, host: str, port: int | 
 
 
 @contextmanager
-def started(inferencer: ReferringInferencer, model: Model, host: str, port: int | None) -> Iterator[str]:
+def started(inferencer: ReferringInferencer, name: str, host: str, port: int | None) -> Iterator[str]:
     """Serves the page in a thread for as long as the block runs; gives its address.
 
     Raises:
@@ -51,7 +50,7 @@ def started(inferencer: ReferringInferencer, model: Model, host: str, port: int 
     """
     with tempfile.TemporaryDirectory(prefix='cmmasksd_web_') as home:
         handlers = Handlers(Answers(inferencer), Outbox(Path(home)), make_examples(Path(home, 'examples')))
-        page = make_page(handlers, f'Model: {model.name}, on {inferencer.device}')
+        page = make_page(handlers, f'Model: {name}, on {inferencer.device}')
         try:
             yield launch(page, host, port)
         finally:

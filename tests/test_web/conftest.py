@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from cmmasksd.apis import ReferringInferencer
-from cmmasksd.web.models import Model
 
 
 @pytest.fixture(scope='package')
@@ -31,7 +30,7 @@ def address(inferencer: ReferringInferencer) -> Iterator[str]:
         prepare_environment('127.0.0.1')
         from cmmasksd.web.serving import started
 
-        with started(inferencer, Model('vit-tiny_refshapes', 'work_dirs/tiny/best.pth'), '127.0.0.1', None) as address:
+        with started(inferencer, 'tiny/best.pth', '127.0.0.1', None) as address:
             yield address
 
 

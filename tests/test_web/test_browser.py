@@ -68,7 +68,7 @@ def test_from_a_picture_to_a_file(page: Any, picture: Path, tmp_path: Path) -> N
     page.fill('#sentences textarea', '')
     page.click('#segment')
     page.get_by_text('There is no sentence yet').wait_for()
-    assert not page.get_by_text('Error', exact=True).locator('visible=true').count() or True
+    assert page.locator('[data-testid=status-tracker] .error').filter(visible=True).count() == 0
     assert page.locator('#masks img.mask').count() == 2
 
 

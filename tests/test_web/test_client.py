@@ -34,13 +34,15 @@ def upload(path: Path) -> Any:
     return gradio_client.handle_file(str(path))
 
 
+def legends(masks: dict[str, Any]) -> list[str]:
+    return [each['label'] for each in masks['value']['annotations']]
+
+
 def test_a_session(client: Client, picture: Path, inferencer: ReferringInferencer) -> None:
     masks, sentence, correlation, *_ = client(upload(picture), 'red\nblue', 0.0, api_name='/ask')
-    assert [each['label'].split()[1] for each in masks['annotations']] == ['red', 'blue']
+    assert legends(masks) == ['1  red · 100 %', '2  blue · 100 %']
     assert sentence['value'] == 'red' and Path(correlation).is_file()
-    assert '100 %' in masks['annotations'][0]['label']
-    fewer = client(0.95, api_name='/threshold')
-    assert 'nothing above 0.95' in fewer['value']['annotations'][0]['label']
+    assert legends(client(0.95, api_name='/threshold'))[0] == '1  red · nothing above 0.95'
     assert client('blue', api_name='/correlation') != correlation
     (expected,) = inferencer(str(picture), ['red', 'blue'])
     median = float(np.median(expected.probabilities))
@@ -91,18 +93,32 @@ def test_files_that_will_not_do(client: Client, tmp_path: Path) -> None:
     notes.write_text('no picture')
     save_picture(tmp_path / 'whole.jpg', seed=1)
     cut.write_bytes((tmp_path / 'whole.jpg').read_bytes()[:-300])
-    outside = dict(path='/etc/passwd', meta=dict(_type='gradio.FileData'))
-    far = dict(path='http://example.com/cat.png', meta=dict(_type='gradio.FileData'))
     for given, message in [
         (None, 'There is no picture yet'),
         (upload(notes), 'notes.jpg is no picture that can be read'),
         (upload(cut), 'cut.jpg: .*(truncated|damaged)'),
-        (outside, 'was not uploaded'),
-        (far, 'Addresses are not fetched here'),
     ]:
         with pytest.raises(gradio_client.exceptions.AppError, match=message) as told:
             client(given, 'red', 0.3, api_name='/ask')
         assert '/gradio/' not in str(told.value) and '<b>' not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ('path', 'message'),
+    [
+        ('/etc/passwd', 'was not uploaded'),
+        ('http://example.com/cat.png', 'Addresses are not fetched here'),
+        ('https://example.com/cat.png', 'Addresses are not fetched here'),
+    ],
+)
+@pytest.mark.parametrize('name', ['ask', 'pictures'])
+def test_paths_and_addresses_in_place_of_files(address: str, name: str, path: str, message: str) -> None:
+    given = dict(path=path, meta=dict(_type='gradio.FileData'))
+    data = json.dumps(dict(data=[[given] if name == 'pictures' else given, 'red', 0.3])).encode()
+    call = f'{address}gradio_api/call/{name}'
+    posted = urllib.request.urlopen(urllib.request.Request(call, data, {'Content-Type': 'application/json'}))
+    answer = urllib.request.urlopen(f'{call}/{json.loads(posted.read())["event_id"]}').read().decode()
+    assert answer.startswith('event: error') and message in answer
 
 
 def test_nothing_was_asked_yet(client: Client) -> None:
@@ -115,7 +131,7 @@ def test_fifty_megapixels(client: Client, tmp_path: Path) -> None:
     large = tmp_path / 'large.jpg'
     Image.new('RGB', (8200, 6100), (200, 30, 30)).save(large)
     masks, *_ = client(upload(large), 'red', 0.3, api_name='/ask')
-    with Image.open(masks['image']) as shown:
+    with Image.open(masks['value']['image']) as shown:
         assert shown.size == (1024, 762)
 
 
