@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from cmmasksd.datasets.refshapes import make_refshapes
 from tests.test_tools.running import CONFIG, run_tool
@@ -45,3 +46,16 @@ def run_training(options: list[str], tmp_path_factory: pytest.TempPathFactory) -
 def trained(run_training: Callable[..., Path]) -> Path:
     """The work dir of two epochs of six steps, uninterrupted."""
     return run_training()
+
+
+@pytest.fixture
+def tiny_cfg(tiny_config: Callable[..., dict]) -> Config:
+    """The tiny model in a whole config, as far as the benchmark reads it."""
+    steps = [dict(type='LetterboxResize', size=(32, 48)), dict(type='cmmasksd.TokenizeExpressions', token_length=9)]
+    loader = dict(dataset=dict(type='RefCOCODataset', data_root='nowhere', dataset='refcoco', pipeline=steps))
+    wrapper = dict(
+        type='OptimWrapper',
+        constructor='cmmasksd.ReferringOptimWrapperConstructor',
+        optimizer=dict(type='Adam', lr=1e-3),
+    )
+    return Config(dict(model=tiny_config(), train_dataloader=loader, val_dataloader=loader, optim_wrapper=wrapper))

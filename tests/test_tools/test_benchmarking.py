@@ -21,22 +21,22 @@ from cmmasksd.registry import MODELS
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / 'tools/analysis_tools'))  # where the script finds its helpers
 
-from benchmarking import comparing, counting, data, evaluation, inputs, pictures, plain, plots, report, timing, training  # noqa: E402
+from benchmarking import (  # noqa: E402
+    comparing,
+    counting,
+    data,
+    evaluation,
+    inputs,
+    loading,
+    pictures,
+    plain,
+    plots,
+    report,
+    timing,
+    training,
+)
 
 CPU = torch.device('cpu')
-
-
-@pytest.fixture
-def tiny_cfg(tiny_config):
-    """The tiny model in a whole config, as far as the benchmark reads it."""
-    steps = [dict(type='LetterboxResize', size=(32, 48)), dict(type='cmmasksd.TokenizeExpressions', token_length=9)]
-    loader = dict(dataset=dict(type='RefCOCODataset', data_root='nowhere', dataset='refcoco', pipeline=steps))
-    wrapper = dict(
-        type='OptimWrapper',
-        constructor='cmmasksd.ReferringOptimWrapperConstructor',
-        optimizer=dict(type='Adam', lr=1e-3),
-    )
-    return Config(dict(model=tiny_config(), train_dataloader=loader, val_dataloader=loader, optim_wrapper=wrapper))
 
 
 # --- timing -----------------------------------------------------------------------------------------------------------
@@ -250,6 +250,23 @@ def test_a_validation_has_refcocos_proportions(tiny_cfg, monkeypatch):
     assert evaluation.EXPRESSIONS / evaluation.IMAGES == pytest.approx(65 / 9, rel=0.01)
 
 
+def test_what_is_compiled_is_compiled_before_it_is_timed(monkeypatch):
+    monkeypatch.setitem(counting.MATRIX_SIZE, 'cpu', 64)
+    calls: dict[str, int] = dict(plain=0, compiled=0, known=0)
+
+    def work(name: str) -> None:
+        calls[name] += 1
+
+    variants = {
+        'plain': comparing.Variant(lambda: work('plain'), 1),
+        'compiled': comparing.Variant(lambda: work('compiled'), 1, compiled=True),
+        'known': comparing.Variant(lambda: work('known'), 1, flops=7),
+    }
+    found = comparing.compare('title', 'unit', variants, CPU, repeats=1, first='plain')
+    assert calls == dict(plain=2, compiled=4, known=2)  # a run that counts and measures, and one by the clock
+    assert found.measurements['known'].flops == 7
+
+
 def test_ratios_of_a_comparison_are_per_unit():
     one = comparing.Measurement(units=4, dtype='float32', seconds=[8.0, 4.0], memory=1, flops=40, share_of_floor=0.5)
     other = comparing.Measurement(units=1, dtype='float32', seconds=[4.0, 2.0], memory=1, flops=20, share_of_floor=0.5)
@@ -317,15 +334,23 @@ def test_tables_say_what_was_measured(comparison):
     )
 
 
-def test_every_sample_is_kept(comparison, tmp_path):
+def test_every_sample_is_kept(comparison, tmp_path, capsys):
     measured = {'training': data.DataMeasurement('here', [0.2, 0.2], [0.1, 0.1])}
-    machine = report.describe_machine(CPU)
-    report.write_report(tmp_path / 'new', machine, [report.format_data(measured)], [comparison], measured)
+    written = report.Report(CPU, tmp_path / 'new')
+    written.add_comparison(comparison)
+    written.add_data(measured)
+    written.add_loading({'pageable memory': loading.LoadingMeasurement('here', 3, 90.0, 60.0, 50.0)})
     content = json.loads((tmp_path / 'new/benchmark.json').read_text())
     assert content['machine']['versions']['torch'] and content['machine']['device']
     assert content['comparisons'][0]['measurements']['grouped']['seconds'] == [4.0, 4.0]
-    assert content['data']['training']['floor'] == [0.1, 0.1]
-    assert '0.5 (0.5 to 0.5)' in (tmp_path / 'new/benchmark.txt').read_text()
+    assert content['data']['training']['floor'] == [0.1, 0.1] and content['loading']['pageable memory']['fed'] == 50
+    text = (tmp_path / 'new/benchmark.txt').read_text()
+    assert '0.5 (0.5 to 0.5)' in text and 'a loader of 3 workers' in text and text.strip() in capsys.readouterr().out
+
+
+def test_what_was_measured_before_a_failure_is_kept(comparison, tmp_path):
+    report.Report(CPU, tmp_path).add_comparison(comparison)  # and nothing more is called
+    assert len(json.loads((tmp_path / 'benchmark.json').read_text())['comparisons']) == 1
 
 
 @pytest.mark.parametrize('paired', [True, False])

@@ -10,6 +10,7 @@ taken on.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,10 @@ from cmmasksd.shipped import open_config
 if TYPE_CHECKING:
     import torch
     from benchmarking.comparing import Comparison
+    from benchmarking.report import Report
 
 PARTS = ('training', 'evaluation', 'data')
+MORE_PARTS = ('validation', 'settings', 'kernels', 'loading', 'profile')
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,10 +34,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--only',
         nargs='+',
-        choices=(*PARTS, 'validation'),
+        choices=(*PARTS, *MORE_PARTS),
         default=PARTS,
         help='parts (default: training evaluation data); validation: as many images and expressions as RefCOCO val '
-        'has, scored',
+        "has, scored; settings: a step by precision, cuDNN's search, orders of enlarging and convolving; kernels: "
+        "the projector's parts alone, each in its ways; loading: steps fed by a loader; profile: the longest kernels",
     )
     parser.add_argument('--batch-size', type=int, default=4, help='images of a training step (default: 4)')
     parser.add_argument(
@@ -51,6 +55,7 @@ def parse_args() -> argparse.Namespace:
         help='also time training steps at these square sizes (multiples of the patch)',
     )
     parser.add_argument('--val-images', type=int, default=1500, help='images of validation (default: 1500)')
+    parser.add_argument('--workers', type=int, default=4, help='processes of the loader in loading (default: 4)')
     parser.add_argument('--repeats', type=int, default=5, help='rounds that count (default: 5)')
     parser.add_argument('--threads', type=int, help="threads of a CPU (default: torch's)")
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1 ...')
@@ -71,15 +76,19 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='draw cost against expressions and against visual tokens into --out (needs matplotlib)',
     )
-    parser.add_argument('--out', type=Path, help='folder for benchmark.json (every sample), benchmark.txt and plots')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='folder for benchmark.json (every sample) and benchmark.txt, written after each part, and plots',
+    )
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, help='overrides, such as model.expressions_per_chunk=8'
     )
     args = parser.parse_args()
     if args.plot and not args.out:
         parser.error('--plot needs --out, the folder to draw into')
-    if min(args.batch_size, args.repeats, args.val_images, *args.expressions) < 1:
-        parser.error('--batch-size, --repeats, --val-images and --expressions must be at least 1')
+    if min(args.batch_size, args.repeats, args.val_images, args.workers, *args.expressions) < 1:
+        parser.error('--batch-size, --repeats, --val-images, --workers and --expressions must be at least 1')
     return args
 
 
@@ -88,8 +97,7 @@ def main() -> None:
     cfg = open_config(args.config)
     merge_options(cfg, args.cfg_options)
     import torch
-    from benchmarking import data, plots, report
-    from benchmarking.counting import NOT_COUNTED
+    from benchmarking import plots, report
     from mmengine.device import get_device
     from mmengine.registry import init_default_scope
 
@@ -103,50 +111,59 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     device = torch.device(get_device() if args.device == 'auto' else args.device)
-    machine = report.describe_machine(device)
-    tables = ['\n'.join(f'{name}: {value}' for name, value in machine.items()), NOT_COUNTED]
-    comparisons = measure(cfg, args, device)
-    for comparison in (each for part in comparisons.values() for _, each in part):
-        tables += [report.format_comparison(comparison), *report.format_baseline(comparison)]
-    pipelines = data.measure_data(cfg, args.repeats) if 'data' in args.only else {}
-    if pipelines:
-        tables.append(report.format_data(pipelines))
-    print('\n\n'.join(tables))
-    if args.out:
-        report.write_report(
-            args.out, machine, tables, [each for part in comparisons.values() for _, each in part], pipelines
-        )
+    written = report.Report(device, args.out)
+    placed: dict[str, list[tuple[int, Comparison]]] = {}
+    for part, place, comparison in compare_parts(cfg, args, device):
+        written.add_comparison(comparison)
+        placed.setdefault(part, []).append((place, comparison))
+    measure_rest(cfg, args, device, written)
     if args.plot:
         labels = {'evaluation': 'expressions per image', 'tokens': 'visual tokens'}
-        for part in sorted(labels.keys() & comparisons.keys()):
-            plots.plot_costs(args.out / f'{part}.png', labels[part], comparisons[part], paired=part == 'evaluation')
+        for part in sorted(labels.keys() & placed.keys()):
+            plots.plot_costs(args.out / f'{part}.png', labels[part], placed[part], paired=part == 'evaluation')
 
 
-def measure(cfg: Config, args: argparse.Namespace, device: torch.device) -> dict[str, list[tuple[int, Comparison]]]:
-    """The comparisons of each part that was asked for, with their place on a plot's horizontal axis."""
+def compare_parts(cfg: Config, args: argparse.Namespace, device: torch.device) -> Iterator[tuple[str, int, Comparison]]:
+    """The comparisons that were asked for, one after the other: their part, and place on a plot's horizontal axis."""
     from benchmarking.evaluation import compare_evaluation, compare_validation
     from benchmarking.inputs import at_size
+    from benchmarking.kernels import compare_kernels
+    from benchmarking.settings import compare_settings
     from benchmarking.training import compare_training
 
     ways = dict(amp=args.amp, baseline=args.baseline)
-    found: dict[str, list[tuple[int, Comparison]]] = {}
     if 'training' in args.only:
-        found['training'] = [
-            (0, compare_training(cfg, args.batch_size, device, args.repeats, compiled=args.compile, **ways))
-        ]
-    if 'evaluation' in args.only:
-        found['evaluation'] = [
-            (count, compare_evaluation(cfg, count, device, args.repeats, **ways)) for count in args.expressions
-        ]
-    if args.image_sizes:
-        steps = [
-            compare_training(at_size(cfg, size), args.batch_size, device, args.repeats, main_only=True, **ways)
-            for size in args.image_sizes
-        ]
-        found['tokens'] = [(step.facts['visual_tokens'], step) for step in steps]
+        compiled = args.compile
+        yield 'training', 0, compare_training(cfg, args.batch_size, device, args.repeats, compiled=compiled, **ways)
+    for count in args.expressions if 'evaluation' in args.only else ():
+        yield 'evaluation', count, compare_evaluation(cfg, count, device, args.repeats, **ways)
+    for size in args.image_sizes or ():
+        sized = at_size(cfg, size)
+        step = compare_training(sized, args.batch_size, device, args.repeats, main_only=True, **ways)
+        yield 'tokens', step.facts['visual_tokens'], step
     if 'validation' in args.only:
-        found['validation'] = [(0, compare_validation(cfg, args.val_images, args.batch_size, device, 1, args.amp))]
-    return found
+        yield 'validation', 0, compare_validation(cfg, args.val_images, args.batch_size, device, 1, args.amp)
+    if 'settings' in args.only:
+        yield 'settings', 0, compare_settings(cfg, args.batch_size, device, args.repeats)
+    if 'kernels' in args.only:
+        for comparison in compare_kernels(cfg, args.expressions, device, args.repeats):
+            yield 'kernels', 0, comparison
+
+
+def measure_rest(cfg: Config, args: argparse.Namespace, device: torch.device, written: Report) -> None:
+    """What is no comparison: the data pipeline, a loader that feeds a step, a profile."""
+    from benchmarking.data import measure_data
+    from benchmarking.loading import measure_loading
+    from benchmarking.profiling import profile_config
+
+    if 'data' in args.only:
+        written.add_data(measure_data(cfg, args.repeats))
+    if 'loading' in args.only:
+        steps = 2 * args.repeats
+        written.add_loading(measure_loading(cfg, args.batch_size, args.workers, steps, device, args.amp))
+    if 'profile' in args.only:
+        for table in profile_config(cfg, args.batch_size, max(args.expressions), device, args.amp):
+            written.add_table(table)
 
 
 if __name__ == '__main__':

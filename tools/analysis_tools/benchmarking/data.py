@@ -62,7 +62,7 @@ def measure_data(cfg: Config, repeats: int) -> dict[str, DataMeasurement]:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     try:
-        with _data_for(cfg) as (cfg, source):
+        with data_for(cfg) as (cfg, source):
             return {
                 name: _measure(_build(cfg, loader), input_size(cfg), source, repeats)
                 for name, loader in LOADERS.items()
@@ -73,7 +73,8 @@ def measure_data(cfg: Config, repeats: int) -> dict[str, DataMeasurement]:
 
 
 @contextmanager
-def _data_for(cfg: Config) -> Iterator[tuple[Config, str]]:
+def data_for(cfg: Config) -> Iterator[tuple[Config, str]]:
+    """The config on its own data where they are there, else on pictures made for it; and what they are."""
     datasets = list(leaf_configs(cfg.train_dataloader.dataset))
     if all(Path(each.data_root, each.dataset, 'instances.json').is_file() for each in datasets):
         yield cfg, ', '.join(f'{each.dataset} in {each.data_root}' for each in datasets)

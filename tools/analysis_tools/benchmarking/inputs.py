@@ -80,6 +80,16 @@ def random_batch(cfg: Config, counts: Sequence[int], training: bool, seed: int =
     return dict(inputs=images, data_samples=samples)
 
 
+def pinned(batch: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the batch in pinned memory, masks and ids too."""
+    samples = [sample.clone() for sample in batch['data_samples']]
+    for sample in samples:
+        sample.expressions = sample.expressions.clone()
+        for name in ('input_ids', 'masks'):
+            setattr(sample.expressions, name, getattr(sample.expressions, name).pin_memory())
+    return dict(inputs=[image.pin_memory() for image in batch['inputs']], data_samples=samples)
+
+
 def random_ids(tokenize: Config, random: torch.Generator) -> torch.Tensor:
     """(L,) ids: SOT, some word tokens, EOT, padding; where the pipeline names a tokenizer, its tokens of some words."""
     length = tokenize.token_length

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from cmmasksd.models.convolutions import UpsampleConvBNReLU
+from cmmasksd.models.convolutions import UpsampleConvBNReLU, upsample_conv3x3
 from cmmasksd.models.distillation.correlation import correlate, mask_tokens
 from cmmasksd.models.layers import frozen_statistics
 from cmmasksd.models.mask_alignment import masks_to_logits
@@ -24,12 +24,18 @@ def plain_kernels() -> Iterator[None]:
         sdpa_kernel(SDPBackend.MATH),
         torch.autocast('cpu', enabled=False),
         torch.autocast('cuda', enabled=False),
-        patch.object(UpsampleConvBNReLU, 'forward', _enlarge_and_convolve),
+        patch.object(UpsampleConvBNReLU, 'forward', enlarge_and_convolve),
     ):
         yield
 
 
-def _enlarge_and_convolve(block: UpsampleConvBNReLU, features: Tensor) -> Tensor:
+def convolve_on_small_map(block: UpsampleConvBNReLU, features: Tensor) -> Tensor:
+    """The block's forward, its taps applied before the map is enlarged."""
+    return block.normalise(upsample_conv3x3(features, block.get_parameter('0.weight')))
+
+
+def enlarge_and_convolve(block: UpsampleConvBNReLU, features: Tensor) -> Tensor:
+    """The block's forward as CRIS does it."""
     enlarged = F.interpolate(features, scale_factor=2, mode='bilinear', align_corners=False)
     return nn.Sequential.forward(block, enlarged)
 

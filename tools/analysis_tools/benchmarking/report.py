@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from prettytable import PrettyTable
 from cmmasksd.strict_json import to_json
 
 from .comparing import Comparison
+from .counting import NOT_COUNTED
 from .data import DataMeasurement
+from .loading import LoadingMeasurement
 from .timing import Spread
 
 PACKAGES = (
@@ -41,13 +44,24 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    name = torch.cuda.get_device_name(device) if device.type == 'cuda' else _processor()
     return dict(
-        device=name,
+        device=_gpu(device) if device.type == 'cuda' else _processor(),
         threads=torch.get_num_threads(),
         python=platform.python_version(),
         versions=versions,
         command=shlex.join(['python', *sys.argv]),
+    )
+
+
+def _gpu(device: torch.device) -> str:
+    """Its name and memory, and the versions that decide its speed."""
+    properties = torch.cuda.get_device_properties(device)
+    path = Path('/proc/driver/nvidia/version')  # of Linux
+    found = re.search(r'\d+\.\d+(\.\d+)?', path.read_text()) if path.exists() else None
+    driver = found.group() if found else 'unknown'
+    return (
+        f'{properties.name}, {properties.total_memory / 1e9:.0f} GB, driver {driver}, CUDA {torch.version.cuda}, cuDNN '
+        f'{torch.backends.cudnn.version()}'
     )
 
 
@@ -89,13 +103,24 @@ def format_baseline(comparison: Comparison) -> list[str]:
     return lines
 
 
-def format_data(measurements: dict[str, DataMeasurement]) -> str:
+def format_data(measurements: Mapping[str, DataMeasurement]) -> str:
     """A row a pipeline."""
     table = PrettyTable(
         ['pipeline', 'images/s/core', 'of floor', 'data'], align='r', title='data pipeline, one process'
     )
     for name, one in measurements.items():
         table.add_row([name, f'{one.images_per_second:.0f}', format_spread(one.share_of_floor), one.source])
+    return table.get_string()
+
+
+def format_loading(measurements: Mapping[str, LoadingMeasurement]) -> str:
+    """A row a kind of memory."""
+    columns = ['', 'loader alone, images/s', 'steps on one batch', 'steps on its batches', 'data']
+    workers = ', '.join(sorted({str(one.workers) for one in measurements.values()}))
+    table = PrettyTable(columns, align='r', title=f'a loader of {workers} workers, training with both branches')
+    for name, one in measurements.items():
+        rates = (f'{rate:.1f}' for rate in (one.loader, one.step, one.fed))
+        table.add_row([name, *rates, one.source])
     return table.get_string()
 
 
@@ -108,19 +133,39 @@ def _number(value: float) -> str:
     return f'{value:.0f}' if value >= 1000 else f'{value:.3g}'
 
 
-def write_report(
-    folder: Path,
-    machine: dict[str, Any],
-    tables: Sequence[str],
-    comparisons: Sequence[Comparison],
-    data: dict[str, Any],
-) -> None:
-    """Writes ``benchmark.json``, with every sample, and ``benchmark.txt`` into the folder, which is made if missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    content = dict(
-        machine=machine,
-        comparisons=[dataclasses.asdict(comparison) for comparison in comparisons],
-        data={name: dataclasses.asdict(one) for name, one in data.items()},
-    )
-    (folder / 'benchmark.json').write_text(to_json(content, indent=1) + '\n')
-    (folder / 'benchmark.txt').write_text('\n\n'.join(tables) + '\n')
+class Report:
+    """Prints every table when it is there and, given a folder, writes all that was measured so far: ``benchmark.json``
+    with every sample, ``benchmark.txt`` with the tables. What fails later takes nothing along.
+
+    Args:
+        device: what is measured on.
+        folder: made if missing; None: tables are only printed.
+    """
+
+    def __init__(self, device: torch.device, folder: Path | None) -> None:
+        self.folder = folder
+        self.tables: list[str] = []
+        self.content: dict[str, Any] = dict(machine=describe_machine(device), comparisons=[], data={}, loading={})
+        self.add_table('\n'.join(f'{name}: {value}' for name, value in self.content['machine'].items()))
+        self.add_table(NOT_COUNTED)
+
+    def add_comparison(self, comparison: Comparison) -> None:
+        self.content['comparisons'].append(dataclasses.asdict(comparison))
+        for table in (format_comparison(comparison), *format_baseline(comparison)):
+            self.add_table(table)
+
+    def add_data(self, measured: Mapping[str, DataMeasurement]) -> None:
+        self.content['data'] = {name: dataclasses.asdict(one) for name, one in measured.items()}
+        self.add_table(format_data(measured))
+
+    def add_loading(self, measured: Mapping[str, LoadingMeasurement]) -> None:
+        self.content['loading'] = {name: dataclasses.asdict(one) for name, one in measured.items()}
+        self.add_table(format_loading(measured))
+
+    def add_table(self, table: str) -> None:
+        print(f'{table}\n', flush=True)
+        self.tables.append(table)
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / 'benchmark.json').write_text(to_json(self.content, indent=1) + '\n')
+            (self.folder / 'benchmark.txt').write_text('\n\n'.join(self.tables) + '\n')

@@ -92,13 +92,14 @@ def _reset_peak() -> bool:
 
 
 def _time(work: Work, device: torch.device) -> float:
-    _wait(device)
+    wait(device)
     start = time.perf_counter()
     work()
-    _wait(device)
+    wait(device)
     return time.perf_counter() - start
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Until the device has done all that it was given."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)

@@ -49,7 +49,7 @@ def compare_training(
     cfg = with_branches(cfg)
     model = MODELS.build(cfg.model).to(device).train()
     batch = random_batch(cfg, [1] * batch_size, training=True)
-    optimiser = _optimiser(model, cfg, amp)
+    optimiser = optimiser_of(model, cfg, amp)
     dtype = 'bfloat16' if amp else 'float32'
     chosen = (
         {'main': ()}
@@ -57,19 +57,19 @@ def compare_training(
         else {'main': (), 'main + LMVSD': ('lmvsd',), 'main + VMLSD': ('vmlsd',), 'main + both': ('lmvsd', 'vmlsd')}
     )
     variants = {
-        name: Variant(partial(_step, model, batch, optimiser, branches), batch_size, dtype)
+        name: Variant(partial(train_once, model, batch, optimiser, branches), batch_size, dtype)
         for name, branches in chosen.items()
     }
     if compiled:
         faster = copy.deepcopy(model)
         compile_verbs(faster)
-        work = partial(_step, faster, batch, _optimiser(faster, cfg, amp))
+        work = partial(train_once, faster, batch, optimiser_of(faster, cfg, amp))
         variants |= {
-            f'{name}, compiled': Variant(partial(work, branches), batch_size, dtype)
+            f'{name}, compiled': Variant(partial(work, branches), batch_size, dtype, compiled=True)
             for name, branches in chosen.items()
         }
     if baseline:
-        work = partial(_plain_step, model, batch, _optimiser(model, cfg, amp=False))
+        work = partial(_plain_step, model, batch, optimiser_of(model, cfg, amp=False))
         variants |= {
             f'{name}, plain': Variant(partial(work, branches), batch_size) for name, branches in chosen.items()
         }
@@ -101,7 +101,7 @@ def only_branches(model: nn.Module, names: tuple[str, ...]) -> Iterator[None]:
         model.distillation = every
 
 
-def _optimiser(model: nn.Module, cfg: Config, amp: bool) -> OptimWrapper:
+def optimiser_of(model: nn.Module, cfg: Config, amp: bool) -> OptimWrapper:
     """The config's own optimiser at a rate of 0, which costs the same and keeps the weights for all variants."""
     config = copy.deepcopy(cfg.optim_wrapper)
     config.type = 'AutocastOptimWrapper' if amp else 'OptimWrapper'
@@ -111,7 +111,8 @@ def _optimiser(model: nn.Module, cfg: Config, amp: bool) -> OptimWrapper:
     return wrapper
 
 
-def _step(model: nn.Module, batch: dict[str, Any], optimiser: OptimWrapper, branches: tuple[str, ...]) -> None:
+def train_once(model: nn.Module, batch: dict[str, Any], optimiser: OptimWrapper, branches: tuple[str, ...]) -> None:
+    """Forward, backward and optimiser step with these branches."""
     with only_branches(model, branches):
         model.train_step(batch, optimiser)
 
