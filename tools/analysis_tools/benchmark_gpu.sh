@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All that is to be measured on a GPU: ViT-B/16 at 576 and ViT-L/14 at 532, bfloat16, training steps of 32 images and
-# an evaluation as large as RefCOCO val's (1,500 images, 10,834 expressions); then what is to be chosen by device: orders
+# All that is to be measured on a GPU: ViT-B/16 at 576 and ViT-L/14 at 532, bfloat16, training steps of 32 images,
+# evaluation as large as RefCOCO val's (1,500 images, 10,834 expressions); then what is to be chosen by device: orders
 # of enlarging and convolving, TF32, cuDNN's search, compilation, workers and pinned memory; and profiles. A quarter of
 # an hour or more on an H200. Prints tables and keeps every sample; `of floor` is the model FLOP utilisation.
 # Each measurement has a process of its own. What fails, as what does not fit the GPU's memory, or takes longer than
