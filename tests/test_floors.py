@@ -30,7 +30,8 @@ FLOORS = {
     ),
     **dict.fromkeys(['datasets', 'models', 'evaluation', 'engine', 'visualization'], 1),
     'apis': 2,
-    **dict.fromkeys(['web', 'cli', '__main__'], 3),
+    **dict.fromkeys(['web', 'cli'], 3),
+    '__main__': 4,
 }
 COMPONENTS = {'backbones', 'text_encoders', 'necks', 'decode_heads', 'distillation', 'segmentors'}
 MMSEG_ROOMS = {'registry', 'structures', 'evaluation', 'engine'}  # the rest of mmseg 1.2.2 needs mmcv's compiled ops

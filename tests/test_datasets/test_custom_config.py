@@ -39,7 +39,7 @@ def make_data(root: Path, splits: dict[str, int], side: int = 640) -> ReferData:
         ),
         (SMALL, 40, 100, False, dict(image_size=112, batch_size=10)),
         (SMALL, 40, 20, False, dict(image_size=96)),
-        (SMALL, 3, 640, False, dict(batch_size=1, steps=3, epochs=180, val_interval=18)),
+        (SMALL, 3, 640, False, dict(batch_size=1, steps=3, epochs=176, val_interval=16)),
         (SMALL, 16000, 640, False, dict(batch_size=16, steps=1000, epochs=2, val_interval=1, warm_up=100)),
         (LARGE, 40, 640, False, dict(image_size=320, batch_size=4, steps=10, epochs=50, num_workers=0)),
         (LARGE, 40, 640, True, dict(image_size=576, batch_size=4, epochs=200, num_workers=4)),

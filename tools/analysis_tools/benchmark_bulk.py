@@ -81,6 +81,7 @@ def time_bare(inferencer: ReferringInferencer, pictures: list, batch_size: int) 
 
 def main() -> None:
     args = parse_args()
+    import logging
     import resource
     import tempfile
     import time
@@ -89,6 +90,7 @@ def main() -> None:
 
     from cmmasksd.apis.bulk import segment_table
 
+    logging.disable(logging.INFO)
     inferencer = open_model(args)
     bare, bulk = [], []
     with tempfile.TemporaryDirectory() as name:

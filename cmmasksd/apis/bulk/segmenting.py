@@ -13,11 +13,12 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from cmmasksd.apis.bulk.answering import THREADS, Failure, Request, answer
+from cmmasksd.apis.bulk.answering import THREADS, Answer, Failure, Request, answer
 from cmmasksd.apis.bulk.journal import Journal, Rows, cut_torn_line, find_rows, merge
 from cmmasksd.apis.bulk.processes import Processes
 from cmmasksd.apis.bulk.tables import read_requests
 from cmmasksd.apis.inferencer import ReferringInferencer
+from cmmasksd.apis.requests import map_ahead
 from cmmasksd.strict_json import to_json
 
 SECONDS_BETWEEN_REPORTS = 10
@@ -89,7 +90,8 @@ def segment_table(
         left = _own_part(requests, done, processes.rank, processes.count)
         if first := _first(left):
             answers = answer(open_model(), chain(first, left), batch_size, threads, threshold)
-            number = files.write(answers, report if processes.rank == 0 else None)
+            records = map_ahead(_to_record, answers, 2 * batch_size, threads)  # RLEs take time too
+            number = files.write(records, report if processes.rank == 0 else None)
         seconds = time.monotonic() - begun
         processes.wait()
         answered, failed = files.finish() if processes.rank == 0 else (0, 0)
@@ -123,19 +125,16 @@ class _Files:
                 rows.add(row)
         return rows
 
-    def write(self, answers: Iterator[Any], report: Callable[[str], None] | None) -> int:
-        """Writes answers as they come; gives their number."""
+    def write(self, records: Iterator[dict[str, Any]], report: Callable[[str], None] | None) -> int:
+        """Writes records as they come, those with a reason to the errors; gives their number."""
         results, errors = (Journal(path) for path in self._own)
         begun = told = time.monotonic()
         number = failed = 0
         try:
-            for number, each in enumerate(answers, start=1):
-                if isinstance(each, Failure):
-                    failed += 1
-                    errors.append(dict(row=each.row, image=each.image, reason=each.reason))
-                else:
-                    request, result = each
-                    results.append(dict(row=request.row, **result.to_dict()))
+            for number, record in enumerate(records, start=1):
+                is_bad = 'reason' in record
+                failed += is_bad
+                (errors if is_bad else results).append(record)
                 if report and (now := time.monotonic()) - told > SECONDS_BETWEEN_REPORTS:
                     told = now
                     report(
@@ -186,6 +185,13 @@ class _Files:
         lock.truncate(0)
         lock.write(to_json(settings, indent=2) + '\n')
         lock.flush()
+
+
+def _to_record(each: Answer | Failure) -> dict[str, Any]:
+    if isinstance(each, Failure):
+        return dict(row=each.row, image=each.image, reason=each.reason)
+    request, result = each
+    return dict(row=request.row, **result.to_dict())
 
 
 def _own_part(
