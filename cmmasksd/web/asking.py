@@ -60,7 +60,7 @@ def read_sentences(text: str) -> tuple[str, ...]:
     if len(sentences) > MOST_SENTENCES:
         raise ValueError(
             f'{len(sentences)} sentences are too many at once: ask at most {MOST_SENTENCES} of a picture here. '
-            'cmmasksd.apis.ReferringInferencer takes any number.'
+            '`cmmasksd segment` takes any number.'
         )
     for sentence in sentences:
         if len(sentence) > MOST_LETTERS:

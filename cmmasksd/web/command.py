@@ -61,8 +61,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     try:
         serve(inferencer, '/'.join(Path(weights).absolute().parts[-2:]), args.host, args.port)
-    except OSError as error:
-        parser.error(f'cannot listen at {args.host}:{args.port or 7860} ({error}); give another --port or --host')
+    except OSError:
+        where = f'{args.host}:{args.port or 7860}'
+        parser.error(f"{where} is in use, or no address of this machine's: give another --port or --host")
 
 
 def prepare_environment(host: str) -> None:

@@ -62,7 +62,7 @@ def _check(paths: Sequence[str] | None) -> Sequence[str]:
     if len(paths) > MOST_PICTURES:
         raise ValueError(
             f'{len(paths)} pictures are too many at once: give at most {MOST_PICTURES} here. '
-            'cmmasksd.apis.ReferringInferencer takes whole folders.'
+            '`cmmasksd segment` takes whole folders.'
         )
     return paths
 
