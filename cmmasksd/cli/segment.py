@@ -112,9 +112,10 @@ def _segment_table(args: argparse.Namespace) -> int:
     if int(os.environ.get('RANK', '0')) > 0:
         return 0
     rate = f'; {report.pictures / report.seconds:.2f} rows a second' if report.pictures else '; all was there already'
-    print(f'{report.results}: {report.answered} rows{rate}')
+    print(f'{report.results}: {_count(report.answered, "row")}{rate}')
     if report.failed:
-        tell(f'{report.errors}: {report.failed} bad rows; mend them and delete this file to have them tried again')
+        bad = _count(report.failed, 'bad row')
+        tell(f'{report.errors}: {bad}; mend what is wrong and delete this file to have them tried again')
     elif not report.answered:
         print(f'{args.table} has no rows.')
     return report.failed
@@ -138,7 +139,7 @@ def _segment_pictures(args: argparse.Namespace) -> int:
             report, *_ = result.save(args.out_dir, stems[request.row])
             print(f'{request.image}: {_describe(result)} -> {report}', flush=True)
     told = f', {failed} of {len(pictures)} failed' if failed else ''
-    print(f'{len(pictures) - failed} pictures segmented into {args.out_dir}{told}.')
+    print(f'{_count(len(pictures) - failed, "picture")} segmented into {args.out_dir}{told}.')
     return failed
 
 
@@ -191,6 +192,10 @@ def _requests(pictures: list[str], sentences: list[str]) -> Iterator[Request]:
     from cmmasksd.apis.bulk import Request
 
     return (Request(row, picture, picture, sentences) for row, picture in enumerate(pictures))
+
+
+def _count(number: int, what: str) -> str:
+    return f'{number} {what}' + 's' * (number != 1)
 
 
 def _describe(result: ReferringResult) -> str:
