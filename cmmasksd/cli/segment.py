@@ -6,7 +6,6 @@ import argparse
 import glob
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,10 +122,11 @@ def _segment_table(args: argparse.Namespace) -> int:
 
 def _segment_pictures(args: argparse.Namespace) -> int:
     from cmmasksd.apis.bulk import Failure, answer
+    from cmmasksd.apis.pictures import distinct_stems
 
     pictures = list(find_pictures(args.pictures))
     _keep_pictures(pictures, args.out_dir)
-    stems = _name_results(pictures)
+    stems = distinct_stems(pictures)
     answers = answer(_open(args), _requests(pictures, args.say), args.batch_size, args.threads, args.threshold)
     failed = 0
     for each in answers:
@@ -170,22 +170,6 @@ def _keep_pictures(pictures: list[str], out_dir: str) -> None:
     beside = [picture for picture in pictures if Path(picture).parent.resolve() == Path(out_dir).resolve()]
     if beside:
         raise ValueError(f'{out_dir} holds pictures to be segmented, such as {beside[0]}: choose another --out-dir.')
-
-
-def _name_results(pictures: list[str]) -> list[str]:
-    """Stems of files to write: those of the pictures, numbered where pictures of several folders or kinds share one."""
-    stems = [Path(picture).stem or 'picture' for picture in pictures]
-    taken, count = set(stems), Counter[str]()
-    names = []
-    for stem in stems:
-        count[stem] += 1
-        name = stem
-        while count[stem] > 1 and name in taken:
-            name = f'{stem}-{count[stem]}'
-            count[stem] += name in taken
-        taken.add(name)
-        names.append(name)
-    return names
 
 
 def _requests(pictures: list[str], sentences: list[str]) -> Iterator[Request]:
