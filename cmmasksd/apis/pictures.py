@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,24 @@ def list_pictures(folder: str | Path) -> list[Path]:
     if not found:
         raise ValueError(f'{folder} has no picture in it: name a folder with .jpg, .png ... files.')
     return found
+
+
+def distinct_stems(pictures: Sequence[str]) -> list[str]:
+    """Stems of files to write about pictures: those of their own files, numbered (``a-2``) where pictures of several
+    folders or kinds share one; ``picture`` where there is no file.
+    """
+    stems = [Path(picture).stem or 'picture' for picture in pictures]
+    taken, count = set(stems), Counter[str]()
+    names = []
+    for stem in stems:
+        count[stem] += 1
+        name = stem
+        while count[stem] > 1 and name in taken:
+            name = f'{stem}-{count[stem]}'
+            count[stem] += name in taken
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 def _is_picture(path: Path) -> bool:
