@@ -20,9 +20,7 @@ from cmmasksd.apis.requests import Expressions
 from cmmasksd.apis.results import ReferringResult
 from cmmasksd.published import is_published
 from cmmasksd.shipped import open_config
-from cmmasksd.visualization import draw_panel, write_picture
-
-WITHOUT_WINDOWS = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')  # matplotlib's backends that write files
+from cmmasksd.visualization import WITHOUT_WINDOWS, draw_panel, write_picture
 
 
 def init_model(

@@ -135,13 +135,23 @@ class ReferringResult:
             OSError: the folder cannot be made or written.
         """
         folder, stem = Path(folder), stem or Path(self.name).stem or 'result'
-        panel, report = folder / f'{stem}_panel.png', folder / f'{stem}.json'
+        panel = folder / f'{stem}_panel.png'
         write_picture(self.draw(), str(panel))
+        report, *masks = self.save_masks(folder, stem)
+        return [report, panel, *masks]
+
+    def save_masks(self, folder: str | Path, stem: str) -> list[Path]:
+        """Writes all that :meth:`save` does but the panel, into a folder that is there.
+
+        Raises:
+            OSError: the folder is not there or cannot be written.
+        """
+        report = Path(folder, f'{stem}.json')
         report.write_text(to_json(self.to_dict(), indent=2) + '\n')
-        masks = [folder / f'{stem}_{number}.png' for number in range(1, len(self.masks) + 1)]
+        masks = [Path(folder, f'{stem}_{number}.png') for number in range(1, len(self.masks) + 1)]
         for path, mask in zip(masks, self.masks):
             Image.fromarray(mask).save(path)
-        return [report, panel, *masks]
+        return [report, *masks]
 
     def _repr_png_(self) -> bytes:
         """The panel, for notebooks."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
+from PIL import Image
 from torch import Tensor
 
 from cmmasksd.registry import METRICS
@@ -73,9 +76,15 @@ class ReferringIoUMetric(BaseMetric):
         collect_device: ``cpu`` or ``gpu``, how processes exchange results.
         prefix: put before the keys, as ``prefix/mIoU``; none by default.
         collect_dir: folder for the exchange over the file system.
+        output_dir: folder where predicted masks are written too, of 0 and 255: ``STEM_SENTID.png``, numbered (``-2``)
+            where joined data sets hold a picture and a sentence of the same names. mmseg's ``tools/test.py --out``
+            sets it.
+        keep_results: set by mmseg's tool along with ``output_dir``; the masks are always kept.
 
     Raises:
-        ValueError: masks that do not match in shape or number, that are not bool, or no result at all.
+        ValueError: masks that do not match in shape or number, that are not bool, or no result at all;
+            ``keep_results=False``.
+        OSError: ``output_dir`` cannot be made or written.
     """
 
     names = ('mIoU', 'oIoU', *(f'Pr@0.{tenth}' for tenth in TENTHS), 'num_expressions', 'mIoU_deranged')
@@ -87,9 +96,17 @@ class ReferringIoUMetric(BaseMetric):
         collect_device: str = 'cpu',
         prefix: str | None = None,
         collect_dir: str | None = None,
+        output_dir: str | None = None,
+        keep_results: bool = True,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        if not keep_results:
+            raise ValueError(
+                'ReferringIoUMetric keeps the masks that it writes: leave keep_results and output_dir out.'
+            )
         self.derangement = derangement
+        self.output_dir = output_dir
+        self._written: Counter[str] = Counter()
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Adds one entry per image: its pairs, and those of the derangement."""
@@ -100,6 +117,21 @@ class ReferringIoUMetric(BaseMetric):
                 others = derange(masks, sample['expressions']['ref_ids'])
                 entry['deranged'] = count_pairs(predictions, others) if others else []
             self.results.append(entry)
+            if self.output_dir is not None:
+                self._write(self.output_dir, sample, predictions)
+
+    def _write(self, folder: str, sample: dict, masks: Tensor) -> None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for sent_id, mask in zip(sample['expressions']['sent_ids'].tolist(), masks.cpu().numpy(), strict=True):
+            name = f'{Path(sample["img_path"]).stem}_{sent_id}'
+            self._written[name] += 1
+            number = f'-{self._written[name]}' if self._written[name] > 1 else ''
+            Image.fromarray(mask).save(Path(folder, f'{name}{number}.png'))
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """mmengine's entry: the table of all processes' entries; what comes next is another evaluation."""
+        self._written.clear()
+        return super().evaluate(size)
 
     @staticmethod
     def _masks(sample: dict) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
+from PIL import Image
 
 from cmmasksd.evaluation import ReferringIoUMetric
 from cmmasksd.evaluation.referring_iou import count_pairs, derange
@@ -198,3 +199,23 @@ def test_several_processes_equal_one(images, processes, tmp_path):
     assert len(alone) == 9
     for rank in range(processes):
         assert torch.load(tmp_path / f'metrics_{rank}') == alone
+
+
+def test_masks_are_written_where_asked_for(tmp_path):
+    """As mmseg's ``tools/test.py --out`` asks; a name that joined sets share is numbered, and begins anew each time."""
+    samples = [make_sample(seed).to_dict() for seed in (1, 2, 1)]
+    for sample in samples:
+        sample['expressions']['sent_ids'] = 10 + torch.arange(len(sample['predictions']['masks']))
+    metric = ReferringIoUMetric(output_dir=str(tmp_path / 'masks'), keep_results=True)
+    for _ in range(2):
+        metric.process(None, samples)
+        metric.evaluate(3)
+    names = [
+        f'{stem}_{10 + place}{end}'
+        for sample, stem, end in zip(samples, '121', ('', '', '-2'))
+        for place in range(len(sample['predictions']['masks']))
+    ]
+    assert sorted(path.name for path in (tmp_path / 'masks').iterdir()) == sorted(f'{name}.png' for name in names)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / 'masks/2_10.png')), samples[1]['predictions']['masks'][0])
+    with pytest.raises(ValueError, match='leave keep_results and output_dir out'):
+        ReferringIoUMetric(output_dir='masks', keep_results=False)
