@@ -18,8 +18,7 @@ from cmmasksd.apis.inferencer import ReferringInferencer
 from cmmasksd.apis.pictures import Picture
 from cmmasksd.apis.requests import Expressions
 from cmmasksd.apis.results import ReferringResult
-from cmmasksd.published import is_published
-from cmmasksd.shipped import open_config
+from cmmasksd.apis.sources import find_source
 from cmmasksd.visualization import WITHOUT_WINDOWS, draw_panel, write_picture
 
 
@@ -33,7 +32,7 @@ def init_model(
 
     Args:
         config: path, name of a shipped config (:func:`~cmmasksd.shipped.list_models`), or a config, which is not
-            changed; or the folder of a published model.
+            changed; or a checkpoint alone or the folder of a published model.
         checkpoint: file of weights; None: as for :class:`~cmmasksd.apis.inferencer.ReferringInferencer`.
         device: by default an accelerator if there is one.
         cfg_options: values by dotted keys that replace those of the config, such as ``{'model.threshold': 0.5}``.
@@ -43,13 +42,14 @@ def init_model(
         ValueError: a device or config that cannot be used, or options for a published model, which is taken as it is.
         CheckpointError: weights that cannot be read or are another model's.
     """
-    if isinstance(config, (str, Path)) and is_published(config):
-        if cfg_options:
-            raise ValueError(f'{config} is a published model and taken as it is: leave out {", ".join(cfg_options)}.')
-        return ReferringInferencer(config, checkpoint, device).model
-    cfg = copy.deepcopy(config) if isinstance(config, Config) else open_config(config)
-    cfg.merge_from_dict(dict(cfg_options or {}))
-    return ReferringInferencer(cfg, checkpoint, device).model
+    if not cfg_options:
+        return ReferringInferencer(copy.deepcopy(config), checkpoint, device).model
+    source = find_source(config, checkpoint)
+    if source.is_published:
+        raise ValueError(f'{config} is a published model and taken as it is: leave out {", ".join(cfg_options)}.')
+    cfg = copy.deepcopy(source.config)
+    cfg.merge_from_dict(dict(cfg_options))
+    return ReferringInferencer(cfg, source.weights, device).model
 
 
 def inference_model(

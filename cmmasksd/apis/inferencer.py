@@ -20,6 +20,7 @@ from cmmasksd.apis.pictures import Picture, as_input, name_of
 from cmmasksd.apis.prepared import EncodedPicture, PreparedPicture
 from cmmasksd.apis.requests import Expressions, as_texts, pair, read_ahead
 from cmmasksd.apis.results import ReferringResult
+from cmmasksd.apis.sources import find_source
 from cmmasksd.checkpoints import load_checkpoint_file, load_weights
 from cmmasksd.checkpoints.state_dicts import brief
 from cmmasksd.datasets.transforms import TokenizeExpressions
@@ -27,9 +28,8 @@ from cmmasksd.datasets.transforms.building import build_pipeline
 from cmmasksd.engine.checks import check_tokens
 from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.models.distillation.correlation import correlate
-from cmmasksd.published import build_published, is_published, load_published, open_published, read_published
+from cmmasksd.published import build_published, load_published, open_published
 from cmmasksd.registry import MODELS
-from cmmasksd.shipped import open_config
 from cmmasksd.structures import EncodedImages, Letterbox
 
 # Steps of a test pipeline that read annotations, which a stranger's picture does not have.
@@ -46,13 +46,14 @@ class ReferringInferencer:
 
     Args:
         config: path of a config, the name of a shipped one, or the config. Of its test data set, the first where
-            several are joined, the pipeline is used. Or the folder of a published model, which has its weights.
+            several are joined, the pipeline is used. Or what has its own weights: a checkpoint with its run's config
+            beside it, or the folder of a published model.
         weights: checkpoint file; None: CLIP's weights as far as the config names them, the rest random (of use in tests
             only).
         device: where to run; by default an accelerator if there is one.
 
     Raises:
-        FileNotFoundError: no config of that path or name.
+        FileNotFoundError: no config of that path or name, or none beside the checkpoint.
         ValueError: a device that this machine or this build of torch has not, or a config without a test pipeline.
         CheckpointError: weights that cannot be read or are another model's.
     """
@@ -60,21 +61,19 @@ class ReferringInferencer:
     def __init__(
         self, config: str | Path | Config, weights: str | Path | None = None, device: str | torch.device | None = None
     ) -> None:
-        published = read_published(config) if isinstance(config, (str, Path)) and is_published(config) else None
-        if published and weights is not None:
-            raise ValueError(f'{config} is a published model, which has its weights: leave {weights} out.')
-        self.cfg = published.config if published else config if isinstance(config, Config) else open_config(config)
+        source = find_source(config, weights)
+        self.cfg = source.config
         self.device = _find_device(device)
         with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'cmmasksd')):
-            self.model: Any = build_published(self.cfg) if published else MODELS.build(self.cfg.model)
+            self.model: Any = build_published(self.cfg) if source.is_published else MODELS.build(self.cfg.model)
         self.pipeline = self._build_pipeline()
         check_tokens(self.cfg, self.model, loaders=('test_dataloader',))
-        if published:
-            load_published(self.model, published.weights)
-        elif weights is None:
+        if source.weights is None:
             self.model.init_weights()
+        elif source.is_published:
+            load_published(self.model, source.weights)
         else:
-            load_weights(self.model, load_checkpoint_file(weights), str(weights))
+            load_weights(self.model, load_checkpoint_file(source.weights), str(source.weights))
         self.model.cfg = self.cfg
         self.model.to(self.device).eval()
 
@@ -169,8 +168,6 @@ class ReferringInferencer:
         Raises:
             ValueError, TypeError, OSError: as for a call, when the picture's turn comes.
         """
-        if batch_size < 1:
-            raise ValueError(f'batch_size must be at least 1, got {batch_size}.')
         for batch in read_ahead(self.prepare, pairs, batch_size):
             yield from self.segment(batch)
 

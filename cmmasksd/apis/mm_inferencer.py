@@ -107,8 +107,6 @@ class MMReferringInferencer(BaseInferencer):
 
     def preprocess(self, inputs: list[Pair], batch_size: int = 1, **kwargs: Any) -> Iterator[list[PreparedPicture]]:
         """Batches of prepared pictures, read a little ahead."""
-        if batch_size < 1:
-            raise ValueError(f'batch_size must be at least 1, got {batch_size}.')
         return read_ahead(self.inferencer.prepare, inputs, batch_size)
 
     def forward(self, inputs: list[PreparedPicture], **kwargs: Any) -> list[ReferringResult]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 
 from cmmasksd.apis.inferencer import ReferringInferencer
-from cmmasksd.published import is_published, open_published
+from cmmasksd.apis.sources import is_on_hub
+from cmmasksd.published import is_published
 from cmmasksd.work_dirs import find_run_config
-
-HUB_NAME = re.compile(r'[\w-][\w.-]*/[\w-][\w.-]*')
 
 
 def open_inferencer(
@@ -22,21 +20,27 @@ def open_inferencer(
 
     Args:
         weights: a checkpoint; or a published model: its folder, or its name on the Hugging Face hub (``owner/model``).
-        config: of the model; None: the one that the checkpoint's run has left in its work dir, or that was published.
+        config: of a checkpoint's model; None: the one that the checkpoint's run has left in its work dir.
         device: where to run; by default an accelerator if there is one.
 
     Raises:
         FileNotFoundError: no such file, or no config beside it.
-        ValueError: as :class:`~cmmasksd.apis.inferencer.ReferringInferencer`, or no such published model.
+        ValueError: as :class:`~cmmasksd.apis.inferencer.ReferringInferencer`, no such published model, or a config for
+            one.
     """
-    if config is None:
-        config, weights = _find(weights)
-    return ReferringInferencer(config, weights, device)
-
-
-def _find(weights: str | Path) -> tuple[str | Path | Config, Path]:
     path = Path(weights).expanduser()
-    on_hub = not path.exists() and not path.suffix and HUB_NAME.fullmatch(str(weights))
-    if path.is_dir() or is_published(path) or on_hub:
-        return open_published(weights)
-    return find_run_config(path), path
+    if not (path.is_dir() or is_published(path) or (not path.exists() and is_on_hub(weights))):
+        return ReferringInferencer(find_run_config(path) if config is None else config, path, device)
+    _refuse_run(path)
+    if config is not None:
+        raise ValueError(f'{weights} is no checkpoint, and a published model has its own config: leave {config} out.')
+    return ReferringInferencer.from_pretrained(weights, device=device)
+
+
+def _refuse_run(folder: Path) -> None:
+    """The work dir of a run holds several models."""
+    if not folder.is_dir() or is_published(folder):
+        return
+    found = [*sorted(folder.glob('best_*.pth')), *sorted(folder.glob('*.pth'))]
+    if found:
+        raise ValueError(f'{folder} is the folder of a training: give one of its checkpoints, such as {found[0]}.')

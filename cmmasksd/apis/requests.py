@@ -6,13 +6,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice, repeat
+from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
 
 from cmmasksd.apis.pictures import Picture, list_pictures
 from cmmasksd.apis.prepared import PreparedPicture
 
 Expressions = str | Sequence[str]
+# what can be iterated over, but is one picture or none
+SINGLE = (str, bytes, Path, Image.Image, np.ndarray, Tensor, Mapping)
 Given = TypeVar('Given')
 Made = TypeVar('Made')
 
@@ -31,7 +38,7 @@ def pair(
                 f'{len(images)} images need a list of {len(images)} expressions (or lists of expressions).'
             )
         return list(zip(images, [as_texts(each) for each in expressions])), len(images)
-    elif not isinstance(images, Iterator):
+    elif isinstance(images, SINGLE) or not isinstance(images, Iterable):
         images = [images]  # type: ignore[list-item]  # whatever is no picture is refused there
     texts = as_texts(expressions)  # type: ignore[arg-type]  # likewise
     return zip(images, repeat(texts)), len(images) if isinstance(images, list) else None
@@ -42,10 +49,26 @@ def read_ahead(
     pairs: Iterable[tuple[Picture, Expressions]],
     batch_size: int,
 ) -> Iterator[list[PreparedPicture]]:
-    """Prepares pairs in a thread, a batch ahead of the one that is given."""
-    prepared = map_ahead(lambda pair: prepare(*pair), pairs, ahead=2 * batch_size)
+    """Prepares pairs in a thread, a batch ahead of the one that is given.
+
+    Raises:
+        ValueError: a batch size that is no whole number of at least 1.
+        TypeError: what is no pair, when its turn comes.
+    """
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise ValueError(f'batch_size must be at least 1 and whole, got {batch_size!r}.')
+    return _batches(map_ahead(lambda pair: prepare(*_check_pair(pair)), pairs, ahead=2 * batch_size), batch_size)
+
+
+def _batches(prepared: Iterator[PreparedPicture], batch_size: int) -> Iterator[list[PreparedPicture]]:
     while batch := list(islice(prepared, batch_size)):
         yield batch
+
+
+def _check_pair(pair: Any) -> tuple[Picture, Expressions]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError(f'Give pairs, (picture, expression or expressions), to stream; got {pair!r:.80}.')
+    return pair[0], pair[1]
 
 
 def map_ahead(

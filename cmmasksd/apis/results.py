@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +72,8 @@ class ReferringResult:
         Raises:
             ValueError: a threshold outside [0, 1).
         """
-        if not 0 <= threshold < 1:
-            raise ValueError(f'threshold is compared with probabilities: it must lie in [0, 1), got {threshold}.')
+        if not isinstance(threshold, Real) or not 0 <= threshold < 1:
+            raise ValueError(f'threshold is compared with probabilities: it must lie in [0, 1), got {threshold!r}.')
         return replace(self, threshold=threshold)
 
     def draw(self) -> np.ndarray:

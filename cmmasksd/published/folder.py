@@ -69,13 +69,14 @@ def open_published(
 
 
 def read_published(folder: str | Path) -> Published:
-    """Reads and checks the folder of a published model. The weights are looked at when they are loaded
-    (:func:`~cmmasksd.published.weights.load_published`).
+    """Reads and checks the folder of a published model, or that of its file of weights. The weights are looked at when
+    they are loaded (:func:`~cmmasksd.published.weights.load_published`).
 
     Raises:
         PublishedError: files that are missing, of another kind, or ask for more than a model and its pipeline.
     """
     folder = Path(folder).expanduser()
+    folder = folder.parent if folder.name == WEIGHTS else folder
     if not folder.is_dir():
         raise PublishedError(f'{folder} is no folder; give the folder that holds {CONFIG} and {WEIGHTS}')
     if not (folder / CONFIG).is_file():

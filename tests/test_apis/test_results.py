@@ -43,7 +43,7 @@ def test_another_threshold_is_another_mask(result: ReferringResult) -> None:
     higher = result.at(0.6)
     assert higher.masks[0].sum() == 400 and higher.scores[0] == pytest.approx(0.9)
     assert result.masks[0].sum() == 600 and higher.threshold == 0.6
-    for threshold in (-0.1, 1, 1.5):
+    for threshold in (-0.1, 1, 1.5, float('nan'), '0.5', None):
         with pytest.raises(ValueError, match='must lie in'):
             result.at(threshold)
 

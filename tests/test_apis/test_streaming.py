@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def test_a_stream_holds_no_more_than_two_batches(inferencer: ReferringInferencer
         assert isinstance(next(stream), ReferringResult)
         assert taken <= number + 4
     stream.close()
-    assert taken == 10  # four batches of two, and one that was being read
+    assert taken == 11  # four batches of two, and three ahead
 
 
 def test_a_bad_picture_is_said_when_its_turn_comes(inferencer: ReferringInferencer, folder: Path) -> None:
@@ -99,8 +100,27 @@ def test_a_bad_picture_is_said_when_its_turn_comes(inferencer: ReferringInferenc
 
 
 def test_a_batch_of_nothing_is_refused(inferencer: ReferringInferencer, pictures: list[np.ndarray]) -> None:
-    with pytest.raises(ValueError, match='batch_size must be at least 1, got 0'):
-        inferencer(pictures[0], 'red', batch_size=0)
+    for size in (0, 1.5, '2', None):
+        with pytest.raises(ValueError, match=f'batch_size must be at least 1 and whole, got {size!r}'):
+            inferencer(pictures[0], 'red', batch_size=size)
+    assert len(inferencer(pictures[:2], ['red', 'red'], batch_size=np.int64(2))) == 2
+
+
+def test_anything_that_gives_pictures_is_asked_the_same_of_each(
+    inferencer: ReferringInferencer, pictures: list[np.ndarray], folder: Path
+) -> None:
+    named = {name: folder / name for name in NAMES}
+    for images, number in ((named.values(), len(NAMES)), ({*named.values()}, len(NAMES)), (deque(pictures[:2]), 2)):
+        assert len(inferencer(images, 'red', batch_size=3)) == number
+    for one in (named, b'a.jpg', torch.zeros(3, 20, 20)):
+        with pytest.raises(TypeError, match='a picture must be a uint8 RGB array'):
+            inferencer(one, 'red')
+
+
+@pytest.mark.parametrize('pair', ['a.jpg', ('a.jpg',), ('a.jpg', 'red', 'blue'), 3])
+def test_a_stream_wants_pairs(inferencer: ReferringInferencer, pair: object) -> None:
+    with pytest.raises(TypeError, match=r'Give pairs, \(picture, expression or expressions\)'):
+        list(inferencer.stream([pair]))
 
 
 def test_a_picture_that_was_encoded_is_answered_alike_and_never_encoded_again(

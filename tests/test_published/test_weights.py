@@ -86,7 +86,7 @@ def test_a_folder_has_no_revisions_and_a_file_is_no_folder(folder: Path) -> None
     with pytest.raises(PublishedError, match="there is no revision 'v1': leave it out"):
         open_published(folder, revision='v1')
     with pytest.raises(PublishedError, match='is no folder; give the folder'):
-        open_published(folder / 'model.safetensors')
+        open_published(folder / 'README.md')
 
 
 def test_what_is_published(folder: Path, tmp_path: Path) -> None:
