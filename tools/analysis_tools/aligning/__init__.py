@@ -1,0 +1,1 @@
+"""How well the towers of a segmentor speak of the same things."""
