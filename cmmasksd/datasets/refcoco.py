@@ -5,6 +5,7 @@ mmengine's Runner wants it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from mmengine.dataset import BaseDataset
 
 from cmmasksd.datasets.refer.garbage_collection import paused_collector
+from cmmasksd.datasets.refer.objects import read_objects
 from cmmasksd.datasets.refer.reader import load_refer
 from cmmasksd.datasets.refer.records import Image, Ref
 from cmmasksd.datasets.transforms.building import build_pipeline
@@ -63,6 +65,7 @@ class RefCOCODataset(BaseDataset):
              refs=[dict(ref_id, ann_id, segmentation, sentences=[str, ...], sent_ids=[int, ...]), ...],
              sample_idx: int, rng: np.random.Generator)
 
+    and with ``all_objects`` also ``objects=[segmentation, ...]``.
     ``rng`` depends on (seed, epoch, index) alone; transforms that draw must draw from it, so that the number of
     workers changes nothing. Nothing is ever replaced by another sample: a record that cannot be loaded raises.
 
@@ -80,9 +83,12 @@ class RefCOCODataset(BaseDataset):
         indices: the first n items (int) or the items of these positions only.
         serialize_data: keep the records as bytes that worker processes share.
         lazy_init: read the annotations at first use.
+        all_objects: evaluation items also hold every annotated object of their picture, spoken of or not, among which
+            ``ReferringIoUMetric(localisation=True)`` looks for the right one.
 
     Raises:
-        ValueError: unknown ``sentence_field``, ``indices`` of nothing, or what ``load_refer`` refuses.
+        ValueError: unknown ``sentence_field``, ``all_objects`` in training, ``indices`` of nothing, or what
+            ``load_refer`` refuses.
     """
 
     def __init__(
@@ -98,11 +104,15 @@ class RefCOCODataset(BaseDataset):
         indices: int | Sequence[int] | None = None,
         serialize_data: bool = True,
         lazy_init: bool = False,
+        all_objects: bool = False,
     ) -> None:
         if indices is not None and not isinstance(indices, bool) and indices in (0, [], ()):
             raise ValueError(f'indices={indices!r} leaves no item: give a number of items, or their positions.')
         if sentence_field not in SENTENCE_FIELDS:
             raise ValueError(f'sentence_field must be one of {SENTENCE_FIELDS}, got {sentence_field!r}.')
+        if all_objects and not test_mode:
+            raise ValueError('all_objects serves evaluation only: set test_mode=True, or leave all_objects out.')
+        self.all_objects = all_objects
         self.dataset = dataset
         self.split_by = split_by
         self.split = split
@@ -142,7 +152,13 @@ class RefCOCODataset(BaseDataset):
             for ref in data.refs:
                 key = ref.image_id if self.test_mode else ref.ref_id
                 groups.setdefault(key, []).append(ref)
-            return [self._record(data.images[refs[0].image_id], refs) for refs in groups.values()]
+            records = [self._record(data.images[refs[0].image_id], refs) for refs in groups.values()]
+            if self.all_objects:
+                path = Path(self.data_root).expanduser() / self.dataset / 'instances.json'
+                objects = read_objects(path, data.images)
+                for record in records:
+                    record['objects'] = objects[record['img_id']]
+            return records
 
     def _record(self, image: Image, refs: list[Ref]) -> dict:
         return dict(

@@ -12,6 +12,7 @@ from mmengine.evaluator import BaseMetric
 from PIL import Image
 from torch import Tensor
 
+from cmmasksd.evaluation.localisation import locate
 from cmmasksd.registry import METRICS
 
 TENTHS = (5, 6, 7, 8, 9)
@@ -67,12 +68,17 @@ class ReferringIoUMetric(BaseMetric):
     to make the processes even.
 
     ``process`` reads, of each data sample, ``predictions.masks`` (K, height, width) bool and ``expressions.masks`` of
-    the same shape, and ``expressions.ref_ids`` (K,) for the derangement.
+    the same shape, ``expressions.ref_ids`` (K,) for the derangement, and for the localisation ``objects.masks`` (O,
+    height, width) where it is there.
 
     Args:
         derangement: also give ``mIoU_deranged``: every prediction scored against another ref of its image (see
             :func:`derange`; images with a single ref left out; nan where no image has two). A model that ignores the
             language keeps its mIoU there, one that listens loses it.
+        localisation: also give ``Loc``, in percent: the share of expressions whose mask lies on the right one of the
+            picture's objects (see :func:`cmmasksd.evaluation.localisation.locate`), however its edges run. The objects
+            are those that the data set loads (``RefCOCODataset(all_objects=True)``), else the refs of the picture's
+            expressions. Pictures with one object are left out; nan where none has two.
         collect_device: ``cpu`` or ``gpu``, how processes exchange results.
         prefix: put before the keys, as ``prefix/mIoU``; none by default.
         collect_dir: folder for the exchange over the file system.
@@ -87,12 +93,13 @@ class ReferringIoUMetric(BaseMetric):
         OSError: ``output_dir`` cannot be made or written.
     """
 
-    names = ('mIoU', 'oIoU', *(f'Pr@0.{tenth}' for tenth in TENTHS), 'num_expressions', 'mIoU_deranged')
+    names = ('mIoU', 'oIoU', *(f'Pr@0.{tenth}' for tenth in TENTHS), 'num_expressions', 'mIoU_deranged', 'Loc')
     default_prefix = ''  # None would make mmengine warn of a missing prefix at every start
 
     def __init__(
         self,
         derangement: bool = False,
+        localisation: bool = False,
         collect_device: str = 'cpu',
         prefix: str | None = None,
         collect_dir: str | None = None,
@@ -105,17 +112,21 @@ class ReferringIoUMetric(BaseMetric):
                 'ReferringIoUMetric keeps the masks that it writes: leave keep_results and output_dir out.'
             )
         self.derangement = derangement
+        self.localisation = localisation
         self.output_dir = output_dir
         self._written: Counter[str] = Counter()
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
-        """Adds one entry per image: its pairs, and those of the derangement."""
+        """Adds one entry per image: its pairs, those of the derangement, and what was located."""
         for sample in data_samples:
             predictions, masks = self._masks(sample)
-            entry = dict(pairs=count_pairs(predictions, masks.unbind()))
+            entry: dict[str, list] = dict(pairs=count_pairs(predictions, masks.unbind()))
             if self.derangement:
                 others = derange(masks, sample['expressions']['ref_ids'])
                 entry['deranged'] = count_pairs(predictions, others) if others else []
+            if self.localisation:
+                objects = sample['objects']['masks'] if 'objects' in sample else masks
+                entry['located'] = locate(predictions, masks.unbind(), objects)
             self.results.append(entry)
             if self.output_dir is not None:
                 self._write(self.output_dir, sample, predictions)
@@ -164,6 +175,9 @@ class ReferringIoUMetric(BaseMetric):
         if self.derangement:
             deranged = [pair for entry in results for pair in entry['deranged']]
             table['mIoU_deranged'] = self._mean_iou(np.array(deranged, dtype=np.int64)) if deranged else float('nan')
+        if self.localisation:
+            located = [right for entry in results for right in entry['located']]
+            table['Loc'] = 100 * float(np.mean(located)) if located else float('nan')
         return table
 
     @staticmethod

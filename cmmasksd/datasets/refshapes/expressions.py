@@ -39,9 +39,14 @@ def resolve(expression: Expression, view: View) -> int | None:
     """The number of the one thing in view that the expression refers to; ``None`` where there is none, more than one,
     or a doubt.
     """
-    truths = [expression.truth(thing, view) for thing in view.things]
-    certain = truths.count(Truth.YES) == 1 and Truth.MAYBE not in truths
-    return truths.index(Truth.YES) if certain else None
+    found = None
+    for number, thing in enumerate(view.things):
+        truth = expression.truth(thing, view)
+        if truth is Truth.MAYBE or (truth is Truth.YES and found is not None):
+            return None
+        if truth is Truth.YES:
+            found = number
+    return found
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,11 @@ class Description:
             return Truth.NO
         if not thing.clear:
             return Truth.MAYBE
-        agreed = all(getattr(self, name) in (None, getattr(thing, name)) for name in ('size', 'texture', 'kind'))
+        agreed = (
+            self.size in (None, thing.size)
+            and self.texture in (None, thing.texture)
+            and self.kind in (None, thing.kind)
+        )
         return Truth.YES if agreed else Truth.NO
 
     def leaves_a_choice(self, view: View) -> bool:

@@ -18,7 +18,7 @@ def paint(scene: Scene, view: View, rng: np.random.Generator) -> np.ndarray:
     ground = _paint_ground(scene.height, scene.width, rng)
     picture = ground * (1 - view.coverage.sum(axis=0))[..., None]
     for shape, cover in zip(scene.shapes, view.coverage):
-        picture += _paint_shape(shape, scene, rng) * cover[..., None]
+        picture += paint_shape(shape, scene, rng) * cover[..., None]
     picture += rng.normal(0, rng.uniform(1, 6), picture.shape)
     return np.clip(np.round(picture), 0, 255).astype(np.uint8)
 
@@ -34,7 +34,7 @@ def _paint_ground(height: int, width: int, rng: np.random.Generator) -> np.ndarr
     return ends[0] * (1 - ramp) + ends[1] * ramp + blotches
 
 
-def _paint_shape(shape: Shape, scene: Scene, rng: np.random.Generator) -> np.ndarray:
+def paint_shape(shape: Shape, scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """The colour that the shape would give to every pixel: (height, width, 3) float, or (3,) when it is solid."""
     colour = np.array(COLOURS[shape.colour]) + rng.uniform(-10, 10, 3)
     if shape.texture == 'solid':

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -27,39 +28,50 @@ def make_picture(index: int, parameters: Record, folder: Path) -> Record:
     rng = np.random.default_rng([parameters['seed'], index])
     height, width = parameters['image_sizes'][rng.integers(len(parameters['image_sizes']))]
     split = SPLITS[index % len(SPLITS)]
-    scene, view, spoken = _draw_content(height, width, split, rng)
+    scene, view, spoken = draw_content(
+        lambda: draw_scene(rng, height, width), lambda view: _speak_of_several(view, split, rng)
+    )
     path = folder / picture_name(index, parameters)
-    picture = paint(scene, view, rng)
-    if not cv2.imwrite(str(path), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
-        raise OSError(f'RefShapes: could not write {path}; is the disk full?')
+    write_jpeg(path, paint(scene, view, rng), _JPEG_QUALITY)
     return describe_picture(path.name, split, scene, view, spoken, rng)
 
 
-def _draw_content(
-    height: int, width: int, split: str, rng: np.random.Generator
-) -> tuple[Scene, View, dict[int, list[str]]]:
-    """Draws scenes until there is one that at least two refs of the split can be made of."""
+def draw_content(
+    draw: Callable[[], Scene | None], speak_of: Callable[[View], dict[int, list[Record]]]
+) -> tuple[Scene, View, dict[int, list[Record]]]:
+    """Draws scenes until there is one of whose view at least two things are spoken of.
+
+    Args:
+        draw: gives a scene, or None where it came to nothing.
+        speak_of: gives the sentences of each thing spoken of, see :func:`describe_picture`.
+    """
     for _ in range(_SCENE_TRIES):
-        scene = draw_scene(rng, height, width)
+        scene = draw()
         view = look(scene) if scene is not None else None
         if scene is None or view is None:
             continue
-        spoken = _speak_of_several(view, split, rng)
+        spoken = speak_of(view)
         if len(spoken) >= 2:
             return scene, view, spoken
-    raise RuntimeError(f'RefShapes: no picture of {height}x{width} with two refs for {split} in {_SCENE_TRIES} tries.')
+    raise RuntimeError(f'RefShapes: no picture with two refs in {_SCENE_TRIES} tries.')
 
 
-def _speak_of_several(view: View, split: str, rng: np.random.Generator) -> dict[int, list[str]]:
+def write_jpeg(path: Path, picture: np.ndarray, quality: int) -> None:
+    """Writes a picture (height, width, 3) uint8 RGB; raises OSError where it cannot."""
+    if not cv2.imwrite(str(path), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality]):
+        raise OSError(f'RefShapes: could not write {path}; is the disk full?')
+
+
+def _speak_of_several(view: View, split: str, rng: np.random.Generator) -> dict[int, list[Record]]:
     """Sentences about two to four of the things in clear view, by the thing's number: about fewer where there is no
     more to say.
     """
     wanted = rng.integers(2, 5)
-    spoken: dict[int, list[str]] = {}
+    spoken: dict[int, list[Record]] = {}
     for number in rng.permutation(len(view.things)).tolist():
         sentences = speak(number, view, split, rng) if view.things[number].clear else []
         if sentences:
-            spoken[number] = sentences
+            spoken[number] = [{'sent': sentence} for sentence in sentences]
         if len(spoken) == wanted:
             break
     return spoken

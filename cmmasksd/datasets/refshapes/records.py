@@ -24,7 +24,7 @@ _CATEGORY_IDS = {kind: number for number, kind in enumerate(KINDS, start=1)}
 
 
 def describe_picture(
-    file_name: str, split: str, scene: Scene, view: View, spoken: dict[int, list[str]], rng: np.random.Generator
+    file_name: str, split: str, scene: Scene, view: View, spoken: dict[int, list[Record]], rng: np.random.Generator
 ) -> Record:
     """The records of one picture, without ids.
 
@@ -33,7 +33,8 @@ def describe_picture(
         split: that its refs belong to.
         scene: the picture's content.
         view: the scene as seen.
-        spoken: the sentences of each thing spoken of, by the thing's number in the view.
+        spoken: the sentences of each thing spoken of, by the thing's number in the view: ``sent``, and what else shall
+            stand in their records.
         rng: draws which annotations are written as RLE.
     """
     annotations = []
@@ -116,10 +117,11 @@ def number_records(pictures: Iterable[Record]) -> tuple[Record, list[Record]]:
             annotations.append({'id': first_annotation + offset, 'image_id': image_id, **annotation})
         for number, sentences in picture['spoken']:
             annotation = annotations[first_annotation + number - 1]
-            spoken = [(sentence, sentence) for sentence in sentences]
-            refs.append(
-                make_ref_record(len(refs), annotation, picture['image'], picture['split'], spoken, next_sentence)
-            )
+            spoken = [(sentence['sent'], sentence['sent']) for sentence in sentences]
+            ref = make_ref_record(len(refs), annotation, picture['image'], picture['split'], spoken, next_sentence)
+            for record, sentence in zip(ref['sentences'], sentences, strict=True):
+                record.update(sentence)
+            refs.append(ref)
             next_sentence += len(sentences)
     categories = [{'id': number, 'name': kind, 'supercategory': 'shape'} for kind, number in _CATEGORY_IDS.items()]
     info = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,9 +101,31 @@ def draw_scene(rng: np.random.Generator, height: int, width: int) -> Scene | Non
     A shape that finds no place is left out; ``None`` where fewer than three remain.
     """
     closeness = rng.uniform(*_CLOSEST)
+    shapes = place(_draw_looks(rng), closeness, SIZES, height, width, rng)
+    return Scene(height, width, shapes) if len(shapes) >= MIN_SHAPES else None
+
+
+def place(
+    looks: Iterable[tuple[str, str, str, str]],
+    closeness: float,
+    sizes: Mapping[str, tuple[float, float]],
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+) -> tuple[Shape, ...]:
+    """Finds places for shapes, inside the picture, in their order from back to front; who finds none is left out.
+
+    Args:
+        looks: kind, colour, size and texture of each.
+        closeness: least distance of two centres, in sums of the radii.
+        sizes: name -> range of the radius, a share of the picture's shorter side.
+        height: of the picture, pixels.
+        width: of the picture, pixels.
+        rng: draws radii, angles and places.
+    """
     shapes: list[Shape] = []
-    for kind, colour, size, texture in _draw_looks(rng):
-        radius = rng.uniform(*SIZES[size]) * min(height, width)
+    for kind, colour, size, texture in looks:
+        radius = rng.uniform(*sizes[size]) * min(height, width)
         angle = rng.uniform(-1, 1) * _TILT[kind]
         margin = 1 + radius * np.linalg.norm(unit_outline(kind), axis=1).max()
         for _ in range(_PLACING_TRIES):
@@ -111,4 +134,4 @@ def draw_scene(rng: np.random.Generator, height: int, width: int) -> Scene | Non
             if all(gap >= (_APART if colour == other.colour else closeness) for gap, other in zip(gaps, shapes)):
                 shapes.append(Shape(kind, colour, size, texture, float(x), float(y), float(radius), float(angle)))
                 break
-    return Scene(height, width, tuple(shapes)) if len(shapes) >= MIN_SHAPES else None
+    return tuple(shapes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,22 +30,49 @@ _SENTENCES_OF_REF = (0.2, 0.35, 0.3, 0.15)  # chances of 1, 2, 3 and 4 sentences
 _ATTRIBUTES = {'kind': 1.0, 'colour': 5.0, 'texture': 0.7, 'size': 3.0}  # name -> weight in the draw of what is said
 _TRIES = 16  # draws of an expression of one kind before another kind is tried
 
-_NOUNS = ('shape', 'object', 'thing')
-_LARGE = ('large', 'big')
-_EXTREMES = {
-    'left': ('leftmost {}', 'the leftmost {}', 'the {} on the far left'),
-    'right': ('rightmost {}', 'the rightmost {}', 'the {} on the far right'),
-    'top': ('top {}', 'the topmost {}', 'the {} at the top'),
-    'bottom': ('bottom {}', 'the lowest {}', 'the {} at the bottom'),
-}
-_CORNERS = ('{} {} {}', 'the {} {} {}')
-_CORNERS_BEHIND = ('{} in the {} {}', 'the {} in the {} {}')
-_RELATIONS = {
-    'left': ('{} left of the {}', 'the {} to the left of the {}'),
-    'right': ('{} right of the {}', 'the {} to the right of the {}'),
-    'top': ('{} above the {}', 'the {} above the {}'),
-    'bottom': ('{} below the {}', 'the {} under the {}'),
-}
+
+@dataclass(frozen=True)
+class Words:
+    """How expressions are put into words: templates by what they say, and the words for things.
+
+    Attributes:
+        descriptions: with one place for the name.
+        extremes: by direction, with one place for the name.
+        corners: two groups, drawn evenly, of templates that name ``vertical``, ``horizontal`` and ``name``.
+        relations: by direction, with places for the name of the thing, {0}, and of its anchor, {1}.
+        nouns: for a thing whose kind is left unsaid.
+        synonyms: of attributes and of corners' directions; a word that is not here is said as it is.
+        attributes_after: say "circle that is small and red", not "small red circle".
+    """
+
+    descriptions: tuple[str, ...]
+    extremes: Mapping[str, tuple[str, ...]]
+    corners: tuple[tuple[str, ...], tuple[str, ...]]
+    relations: Mapping[str, tuple[str, ...]]
+    nouns: tuple[str, ...] = ('shape', 'object', 'thing')
+    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {'large': ('large', 'big')})
+    attributes_after: bool = False
+
+
+PLAIN = Words(
+    descriptions=('{}', 'the {}'),
+    extremes={
+        'left': ('leftmost {}', 'the leftmost {}', 'the {} on the far left'),
+        'right': ('rightmost {}', 'the rightmost {}', 'the {} on the far right'),
+        'top': ('top {}', 'the topmost {}', 'the {} at the top'),
+        'bottom': ('bottom {}', 'the lowest {}', 'the {} at the bottom'),
+    },
+    corners=(
+        ('{vertical} {horizontal} {name}', 'the {vertical} {horizontal} {name}'),
+        ('{name} in the {vertical} {horizontal}', 'the {name} in the {vertical} {horizontal}'),
+    ),
+    relations={
+        'left': ('{} left of the {}', 'the {} to the left of the {}'),
+        'right': ('{} right of the {}', 'the {} to the right of the {}'),
+        'top': ('{} above the {}', 'the {} above the {}'),
+        'bottom': ('{} below the {}', 'the {} under the {}'),
+    },
+)
 
 
 def speak(number: int, view: View, split: str, rng: np.random.Generator) -> list[str]:
@@ -52,11 +80,11 @@ def speak(number: int, view: View, split: str, rng: np.random.Generator) -> list
     none was found.
     """
     chances = KINDS_OF_SPLIT[split]
-    wanted = 1 + _draw(_SENTENCES_OF_REF, rng)
+    wanted = 1 + draw_index(_SENTENCES_OF_REF, rng)
     sentences: dict[str, None] = {}  # a set that keeps its order
     for _ in range(2 * wanted):
-        kind = list(chances)[_draw(chances.values(), rng)]
-        expression = _find(kind, number, view, rng)
+        kind = list(chances)[draw_index(chances.values(), rng)]
+        expression = find(kind, number, view, rng)
         if expression is not None:
             sentences[say(expression, rng)] = None
         if len(sentences) == wanted:
@@ -64,7 +92,10 @@ def speak(number: int, view: View, split: str, rng: np.random.Generator) -> list
     return list(sentences)
 
 
-def _find(kind: str, number: int, view: View, rng: np.random.Generator) -> Expression | None:
+def find(kind: str, number: int, view: View, rng: np.random.Generator) -> Expression | None:
+    """Draws an expression, an ``attribute``, ``position`` or ``relation``, that refers to ``view.things[number]``; None
+    where none was found.
+    """
     propose = {'attribute': _propose_description, 'position': _propose_position, 'relation': _propose_relation}[kind]
     for _ in range(_TRIES):
         expression = propose(view.things[number], view, rng)
@@ -85,7 +116,7 @@ def _describe(thing: Thing, view: View, rng: np.random.Generator, chances: tuple
     )
     # The first k of this order are a weighted draw without replacement (Efraimidis and Spirakis, 2006).
     order = sorted(weights, key=lambda name: rng.random() ** (1 / weights[name]), reverse=True)
-    return Description(**{name: getattr(thing, name) for name in order[: _draw(chances, rng)]})
+    return Description(**{name: getattr(thing, name) for name in order[: draw_index(chances, rng)]})
 
 
 def _propose_description(thing: Thing, view: View, rng: np.random.Generator) -> Description:
@@ -111,33 +142,41 @@ def _propose_relation(thing: Thing, view: View, rng: np.random.Generator) -> Rel
     return Relation(described, direction, _describe(anchor, view, rng, (0.0, 0.4, 0.6)))
 
 
-def say(expression: Expression, rng: np.random.Generator) -> str:
+def say(expression: Expression, rng: np.random.Generator, words: Words = PLAIN) -> str:
     """Puts an expression into words, in lower case, with phrasings drawn at random."""
     match expression:
         case Description():
-            return _pick(('{}', 'the {}'), rng).format(_name(expression, rng))
+            return _pick(words.descriptions, rng).format(_name(expression, words, rng))
         case Extreme(described, direction):
-            return _pick(_EXTREMES[direction], rng).format(_name(described, rng))
-        case Corner(described, quarter) if rng.random() < 0.5:
-            return _pick(_CORNERS, rng).format(*quarter, _name(described, rng))
+            return _pick(words.extremes[direction], rng).format(_name(described, words, rng))
         case Corner(described, quarter):
-            return _pick(_CORNERS_BEHIND, rng).format(_name(described, rng), *quarter)
+            template = _pick(words.corners[rng.random() >= 0.5], rng)
+            vertical, horizontal = (_synonym(word, words, rng) for word in quarter)
+            return template.format(vertical=vertical, horizontal=horizontal, name=_name(described, words, rng))
         case Relation(described, direction, anchor):
-            return _pick(_RELATIONS[direction], rng).format(_name(described, rng), _name(anchor, rng))
+            template = _pick(words.relations[direction], rng)
+            return template.format(_name(described, words, rng), _name(anchor, words, rng))
     raise TypeError(f'no words for {expression!r}')
 
 
-def _name(description: Description, rng: np.random.Generator) -> str:
-    size = _pick(_LARGE, rng) if description.size == 'large' else description.size
-    noun = description.kind or _pick(_NOUNS, rng)
-    return ' '.join(word for word in (size, description.texture, description.colour, noun) if word)
+def _name(description: Description, words: Words, rng: np.random.Generator) -> str:
+    attributes = (description.size, description.texture, description.colour)
+    adjectives = [_synonym(word, words, rng) for word in attributes if word]
+    noun = _synonym(description.kind, words, rng) if description.kind else _pick(words.nouns, rng)
+    if words.attributes_after and adjectives:
+        return f'{noun} that is {" and ".join(adjectives)}'
+    return ' '.join([*adjectives, noun])
+
+
+def _synonym(word: str, words: Words, rng: np.random.Generator) -> str:
+    return _pick(words.synonyms[word], rng) if word in words.synonyms else word
 
 
 def _pick(phrases: tuple[str, ...], rng: np.random.Generator) -> str:
     return phrases[rng.integers(len(phrases))]
 
 
-def _draw(chances: Iterable[float], rng: np.random.Generator) -> int:
+def draw_index(chances: Iterable[float], rng: np.random.Generator) -> int:
     """Draws k with the k-th of ``chances``, which sum to 1 (as ``rng.choice``, at a tenth of its time)."""
     limits = list(itertools.accumulate(chances))
     return bisect.bisect(limits[:-1], rng.random())

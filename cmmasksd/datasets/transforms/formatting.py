@@ -23,6 +23,8 @@ class PackReferringInputs(BaseTransform):
       ``ref_ids`` (K,) int64 and ``sent_ids`` (K,) int64. ``masks`` is (K, H, W) float32 in [0, 1], letterboxed, in
       training, and (K, height, width) bool, at the picture's own size, in evaluation
       (``LetterboxResize(resize_masks=False)``);
+    * ``objects``, where they were loaded: ``InstanceData`` with ``masks`` (O, height, width) bool, all annotated
+      objects;
     * metainfo ``img_path``, ``img_id`` and ``flip`` (whether the picture is mirrored) where known, ``ori_shape``
       (height, width), ``img_shape`` (H, W) and ``letterbox`` (:class:`cmmasksd.structures.Letterbox`).
 
@@ -33,6 +35,8 @@ class PackReferringInputs(BaseTransform):
         """Gives the packed sample."""
         sample = SegDataSample(metainfo=self._metainfo(results))
         sample.expressions = self._expressions(results)
+        if 'object_masks' in results:
+            sample.objects = InstanceData(masks=torch.from_numpy(results['object_masks']))
         return dict(inputs=torch.from_numpy(results['img']).permute(2, 0, 1).contiguous(), data_samples=sample)
 
     @staticmethod

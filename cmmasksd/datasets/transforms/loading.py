@@ -7,7 +7,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
 
-from cmmasksd.datasets.refer.segmentation import decode_mask
+from cmmasksd.datasets.refer.segmentation import Segmentation, decode_mask
 from cmmasksd.datasets.transforms.orientation import (
     JPEG_START,
     START_OF_SCAN,
@@ -140,7 +140,8 @@ class LoadReferringImage(BaseTransform):
 @TRANSFORMS.register_module()
 class LoadReferringMasks(BaseTransform):
     """Decodes the mask of every ref once: ``results['masks']`` becomes (R, height, width) bool; ``mask_index`` (K,)
-    says which belongs to a sentence.
+    says which belongs to a sentence. Where the item has ``objects``, theirs become ``results['object_masks']`` (O,
+    height, width) bool.
 
     Raises:
         ReferError: a malformed segmentation, or a mask without any pixel; names the picture and the ref.
@@ -154,12 +155,23 @@ class LoadReferringMasks(BaseTransform):
                 f'{name_record(results)}: the picture is mirrored and its masks would not be: put LoadReferringMasks '
                 'before the flip in the pipeline.'
             )
-        height, width = results['height'], results['width']
-        masks = np.empty((len(results['refs']), height, width), dtype=bool)
-        for mask, ref in zip(masks, results['refs'], strict=True):
-            name = f'{results["img_path"]}: ref {ref["ref_id"]} (annotation {ref["ann_id"]})'
-            # column by column, as COCO's run lengths go
-            decoded = decode_mask(ref['segmentation'], height, width, name)
-            cv2.transpose(decoded.T.view(np.uint8), mask.view(np.uint8))
-        results['masks'] = masks
+        refs = [
+            (f'{results["img_path"]}: ref {ref["ref_id"]} (annotation {ref["ann_id"]})', ref['segmentation'])
+            for ref in results['refs']
+        ]
+        results['masks'] = self._decode(refs, results)
+        if 'objects' in results:
+            objects = [(f'{results["img_path"]}: an object', segmentation) for segmentation in results['objects']]
+            results['object_masks'] = self._decode(objects, results)
         return results
+
+    @staticmethod
+    def _decode(named: list[tuple[str, Segmentation]], results: dict) -> np.ndarray:
+        """Masks (R, height, width) bool of segmentations with their names."""
+        height, width = results['height'], results['width']
+        masks = np.empty((len(named), height, width), dtype=bool)
+        for mask, (name, segmentation) in zip(masks, named, strict=True):
+            # column by column, as COCO's run lengths go
+            decoded = decode_mask(segmentation, height, width, name)
+            cv2.transpose(decoded.T.view(np.uint8), mask.view(np.uint8))
+        return masks
