@@ -91,10 +91,11 @@ def test_our_recipe_in_another_projects_scope(scope: str, shapes: Path, tmp_path
     config, work_dir, log = tmp_path / 'theirs.py', tmp_path / 'work', tmp_path / 'output'
     config.write_text(whole_config(scope, shapes))
     do('train.py', config, '--work-dir', work_dir, '--cfg-options', 'train_cfg.max_epochs=1', log=log)
-    printed = do('train.py', config, '--work-dir', work_dir, '--resume', log=log)
-    assert 'resumed epoch: 1' in printed
+    if scope != 'mmseg':  # whose own runs are resumed below
+        assert 'resumed epoch: 1' in do('train.py', config, '--work-dir', work_dir, '--resume', log=log)
     asked = ('--out', tmp_path / 'masks', '--show-dir', tmp_path / 'panels')
-    printed = do('test.py', config, work_dir / 'epoch_2.pth', '--work-dir', tmp_path / 'test', *asked, log=log)
+    last = (work_dir / 'last_checkpoint').read_text()
+    printed = do('test.py', config, work_dir / last, '--work-dir', tmp_path / 'test', *asked, log=log)
     (count,) = re.findall(r'num_expressions: (\d+)', printed)
     masks = list((tmp_path / 'masks').glob('*.png'))
     assert len(masks) == int(count) > 0

@@ -40,24 +40,7 @@ def parse_args() -> argparse.Namespace:
         "has, scored; settings: a step by precision, cuDNN's search, orders of enlarging and convolving; kernels: "
         "the projector's parts alone, each in its ways; loading: steps fed by a loader; profile: the longest kernels",
     )
-    parser.add_argument('--batch-size', type=int, default=4, help='images of a training step (default: 4)')
-    parser.add_argument(
-        '--expressions',
-        type=int,
-        nargs='+',
-        default=[1, 2, 4, 8, 16],
-        help='per image, in evaluation (default: 1 2 4 8 16)',
-    )
-    parser.add_argument(
-        '--image-sizes',
-        type=int,
-        nargs='+',
-        help='also time training steps at these square sizes (multiples of the patch)',
-    )
-    parser.add_argument('--val-images', type=int, default=1500, help='images of validation (default: 1500)')
-    parser.add_argument('--workers', type=int, default=4, help='processes of the loader in loading (default: 4)')
-    parser.add_argument('--repeats', type=int, default=5, help='rounds that count (default: 5)')
-    parser.add_argument('--threads', type=int, help="threads of a CPU (default: torch's)")
+    add_sizes(parser)
     parser.add_argument('--device', default='auto', help='auto (default), cpu, cuda, cuda:1 ...')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
     parser.add_argument(
@@ -90,6 +73,27 @@ def parse_args() -> argparse.Namespace:
     if min(args.batch_size, args.repeats, args.val_images, args.workers, *args.expressions) < 1:
         parser.error('--batch-size, --repeats, --val-images, --workers and --expressions must be at least 1')
     return args
+
+
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--batch-size', type=int, default=4, help='images of a training step (default: 4)')
+    parser.add_argument(
+        '--expressions',
+        type=int,
+        nargs='+',
+        default=[1, 2, 4, 8, 16],
+        help='per image, in evaluation (default: 1 2 4 8 16)',
+    )
+    parser.add_argument(
+        '--image-sizes',
+        type=int,
+        nargs='+',
+        help='also time training steps at these square sizes (multiples of the patch)',
+    )
+    parser.add_argument('--val-images', type=int, default=1500, help='images of validation (default: 1500)')
+    parser.add_argument('--workers', type=int, default=4, help='processes of the loader in loading (default: 4)')
+    parser.add_argument('--repeats', type=int, default=5, help='rounds that count (default: 5)')
+    parser.add_argument('--threads', type=int, help="threads of a CPU (default: torch's)")
 
 
 def main() -> None:
