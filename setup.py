@@ -58,6 +58,7 @@ setup(
         'openmmlab': read_requirements('openmmlab'),
         'tests': TESTS,
         'dev': TESTS + read_requirements('dev'),
+        'onnx': read_requirements('onnx'),
         'web': read_requirements('web'),
         **{re.match(r'[\w-]+', line).group(): [line] for line in OPTIONAL},
     },

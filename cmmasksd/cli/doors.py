@@ -31,6 +31,7 @@ DOORS = {
     'train': Door('train.py', 'train a model'),
     'evaluate': Door('test.py', 'evaluate a checkpoint on the splits of its config'),
     'test': Door('test.py', "evaluate, by OpenMMLab's name"),
+    'export': Door('deployment/export_onnx.py', 'make ONNX graphs of a model, to run without torch'),
     'publish': Door('misc/publish_model.py', 'make a file or folder to pass on of a checkpoint'),
 }
 

@@ -114,7 +114,7 @@ def upsample_conv3x3(features: Tensor, weight: Tensor) -> Tensor:
 
 
 def _repeat(matrix: Tensor, batch: Tensor) -> Tensor:
-    return matrix.to(batch.dtype).expand(len(batch), -1, -1)
+    return matrix.to(batch.dtype).expand(batch.shape[0], -1, -1)
 
 
 def enlarge_and_shift(length: int, device: torch.device) -> Tensor:

@@ -65,7 +65,7 @@ def encode(
     are applied to each patch; by attention, see :mod:`~cmmasksd.models.backbones.attention_pooling`. The average is
     taken before ``ln_post`` where open_clip does so (CLIPA); after it, the pooled feature is the patches' mean.
     """
-    class_token = visual.class_embedding.expand(len(embeddings), 1, -1)
+    class_token = visual.class_embedding.expand(embeddings.shape[0], 1, -1)
     x = torch.cat([class_token.to(embeddings.dtype), embeddings], dim=1)  # (B, 1 + N, D)
     x = visual.ln_pre(x + visual.positional_embedding.to(x.dtype))
     x, levels = visual.transformer.forward_intermediates(x, indices=list(indices))

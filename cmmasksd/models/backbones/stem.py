@@ -67,7 +67,7 @@ class Stem:
 
     def finish(self, backbone: nn.Module, embeddings: Tensor) -> Any:
         """What the backbone makes of embeddings (B, M, D); its stem does nothing."""
-        nothing = embeddings.new_zeros(()).expand(len(embeddings), 3, *self.size)  # has a shape, and takes no memory
+        nothing = embeddings.new_zeros(()).expand(embeddings.shape[0], 3, *self.size)  # has a shape, and takes no memory
         with self._replaced(backbone, embeddings):
             return backbone(nothing)
 

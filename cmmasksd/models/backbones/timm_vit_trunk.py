@@ -113,7 +113,7 @@ def _add_positions(trunk: nn.Module, embeddings: Tensor) -> tuple[Tensor, dict[s
     """The blocks' input (B, prefix + N, D), and what else each block is given."""
     if isinstance(trunk, VisionTransformerRelPos):
         token, shared = trunk.cls_token, trunk.shared_rel_pos
-        x = embeddings if token is None else torch.cat([token.expand(len(embeddings), -1, -1), embeddings], dim=1)
+        x = embeddings if token is None else torch.cat([token.expand(embeddings.shape[0], -1, -1), embeddings], dim=1)
         return x, dict(shared_rel_pos=None if shared is None else shared.get_bias())
     if isinstance(trunk, Eva):
         x, rotation = trunk._pos_embed(embeddings)

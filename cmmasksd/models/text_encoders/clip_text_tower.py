@@ -82,17 +82,17 @@ def _run_with_class_token(text: TextTransformer, word_embeddings: Tensor, input_
     """
     count = input_ids.shape[1]
     if count < text.context_length:
-        pad = input_ids.new_full((len(input_ids), 1), text.pad_id)
+        pad = input_ids.new_full((input_ids.shape[0], 1), text.pad_id)
         input_ids = torch.cat([input_ids, pad], dim=1)
         word_embeddings = torch.cat([word_embeddings, text.token_embedding(pad).to(word_embeddings.dtype)], dim=1)
     length = input_ids.shape[1]
-    token = text.cls_emb.expand(len(input_ids), 1, -1).to(word_embeddings.dtype)
+    token = text.cls_emb.expand(input_ids.shape[0], 1, -1).to(word_embeddings.dtype)
     positions = torch.cat([text.positional_embedding[:length], text.positional_embedding[-1:]])
     x = torch.cat([word_embeddings, token], dim=1) + positions.to(word_embeddings.dtype)
     mask = text._build_additive_mask(input_ids, length + 1, x.dtype)
     if text.attn_mask is not None:
         mask = mask + text.attn_mask[: length + 1, : length + 1]
-    mask = mask.unflatten(0, (len(input_ids), -1))  # (E, heads, L + 1, L + 1), as the fused attention takes it
+    mask = mask.unflatten(0, (input_ids.shape[0], -1))  # (E, heads, L + 1, L + 1), as the fused attention takes it
     x = text.ln_final(text.transformer(x, attn_mask=mask))
     return x[:, :count], x[:, -1]
 
