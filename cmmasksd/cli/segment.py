@@ -102,7 +102,7 @@ def _segment_table(args: argparse.Namespace) -> int:
         args.table,
         args.out_dir,
         args.images,
-        settings=dict(weights=args.weights, config=args.config),
+        settings=_settings(args),
         batch_size=args.batch_size,
         threads=args.threads,
         threshold=args.threshold,
@@ -110,14 +110,24 @@ def _segment_table(args: argparse.Namespace) -> int:
     )
     if int(os.environ.get('RANK', '0')) > 0:
         return 0
+    if not report.answered + report.failed:
+        print(f'{args.table} has no rows.')
+        return 0
     rate = f'; {report.pictures / report.seconds:.2f} rows a second' if report.pictures else '; all was there already'
     print(f'{report.results}: {_count(report.answered, "row")}{rate}')
     if report.failed:
         bad = _count(report.failed, 'bad row')
         tell(f'{report.errors}: {bad}; mend what is wrong and delete this file to have them tried again')
-    elif not report.answered:
-        print(f'{args.table} has no rows.')
     return report.failed
+
+
+def _settings(args: argparse.Namespace) -> dict[str, str | None]:
+    """What answers depend on; a training writes other weights under the same name."""
+    from cmmasksd.apis.bulk import digest
+
+    path = Path(args.weights).expanduser()
+    path = path / 'model.safetensors' if path.is_dir() else path
+    return dict(weights=args.weights, config=args.config, weights_sha256=digest(path) if path.is_file() else None)
 
 
 def _segment_pictures(args: argparse.Namespace) -> int:

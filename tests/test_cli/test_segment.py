@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -90,6 +91,24 @@ def test_a_table(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert told.out.startswith(f'{out}/table.jsonl: 3 rows; ') and 'table.errors.jsonl: 1 bad row' in told.err
     assert [line['row'] for line in read_lines(out / 'table.jsonl')] == [1, 2, 3]
     assert [line['row'] for line in read_lines(out / 'table.errors.jsonl')] == [4]
+
+
+def test_a_table_is_not_gone_on_with_by_weights_trained_anew(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    weights = Path(shutil.copytree(checkpoint.parent, tmp_path / 'run'), checkpoint.name)
+    call = ('--table', make_table(tmp_path, 2), '--weights', weights, '--out-dir', tmp_path / 'out', '--device', 'cpu')
+    assert segment(*call) == 0 and segment(*call) == 0
+    assert 'all was there already' in capsys.readouterr().out
+    weights.write_bytes(checkpoint.read_bytes() + b' ')
+    assert segment(*call) == 2
+    assert 'was begun with another weights_sha256' in capsys.readouterr().err
+
+
+def test_a_table_without_rows(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / 'table.csv').write_text('image,sentence\n')
+    assert segment('--table', tmp_path / 'table.csv', '--weights', 'w.pth', '--out-dir', tmp_path / 'out') == 0
+    assert capsys.readouterr().out == f'{tmp_path}/table.csv has no rows.\n'
 
 
 @pytest.mark.parametrize(

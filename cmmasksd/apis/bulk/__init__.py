@@ -7,7 +7,7 @@ Ray Data.
 
 from cmmasksd.apis.bulk.answering import Failure, Request, answer
 from cmmasksd.apis.bulk.predictor import ReferringPredictor
-from cmmasksd.apis.bulk.segmenting import Report, segment_table
+from cmmasksd.apis.bulk.segmenting import Report, digest, segment_table
 from cmmasksd.apis.bulk.tables import read_requests
 
-__all__ = ['Failure', 'ReferringPredictor', 'Report', 'Request', 'answer', 'read_requests', 'segment_table']
+__all__ = ['Failure', 'ReferringPredictor', 'Report', 'Request', 'answer', 'digest', 'read_requests', 'segment_table']

@@ -8,11 +8,13 @@ from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from cmmasksd.strict_json import to_json
+
+BEGINNING = b'{"row": '  # of each line
 
 
 class Journal:
@@ -72,20 +74,36 @@ def cut_torn_line(path: Path) -> None:
     """Cuts off the last line where it was not written to its end.
 
     Raises:
+        ValueError: the first line or what would be cut off is none of ours.
         OSError: the file cannot be written.
     """
     with path.open('r+b') as file:
-        end = torn = file.seek(0, os.SEEK_END)
-        while torn > 0:
-            begin = max(0, torn - 2**16)
+        torn, end = _find_tail(file)
+        for begin in {0, torn}:
             file.seek(begin)
-            found = file.read(torn - begin).rfind(b'\n')
-            if found >= 0:
-                torn = begin + found + 1
-                break
-            torn = begin
+            _check_beginning(file.read(len(BEGINNING)), path)
         if torn < end:
             file.truncate(torn)
+
+
+def _find_tail(file: BinaryIO) -> tuple[int, int]:
+    """Where the last line begins that has no end, and where the file ends."""
+    end = torn = file.seek(0, os.SEEK_END)
+    while torn > 0:
+        begin = max(0, torn - 2**16)
+        file.seek(begin)
+        found = file.read(torn - begin).rfind(b'\n')
+        if found >= 0:
+            return begin + found + 1, end
+        torn = begin
+    return 0, end
+
+
+def _check_beginning(begun: bytes, path: Path) -> None:
+    if not BEGINNING.startswith(begun):
+        raise ValueError(
+            f'{path} is there and was not written here: move it away, or choose another folder; nothing was changed'
+        )
 
 
 def find_rows(path: Path) -> tuple[array[int], array[int]]:

@@ -82,7 +82,7 @@ def segment_table(
     with Processes() as processes:
         files = _Files(Path(out_dir), Path(table).stem, processes.rank, processes.count)
         if processes.rank == 0:
-            files.begin({**(settings or {}), 'table_sha256': _digest(Path(table)), 'threshold': threshold})
+            files.begin(Path(table), {**(settings or {}), 'table_sha256': digest(Path(table)), 'threshold': threshold})
         processes.wait()
         done = files.done()
         processes.wait()  # nobody writes before all have read
@@ -108,9 +108,10 @@ class _Files:
         self._own = folder / f'{stem}{part}.jsonl', folder / f'{stem}.errors{part}.jsonl'
         self._lock: IO[str] | None = None
 
-    def begin(self, settings: dict[str, Any]) -> None:
+    def begin(self, table: Path, settings: dict[str, Any]) -> None:
         """Takes the files for this run, and mends what a kill has left."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._spare(table)
         self._lock = (self.folder / f'{self.stem}.settings.json').open('a+')
         self._take(self._lock)
         self._compare(self._lock, settings)
@@ -162,6 +163,11 @@ class _Files:
     def _parts(self, path: Path) -> list[Path]:
         return sorted(path.parent.glob(f'{glob.escape(path.stem)}.part-[0-9]*.jsonl'))
 
+    def _spare(self, table: Path) -> None:
+        for path in (*self._all(self.results), *self._all(self.errors)):
+            if path.samefile(table):
+                raise ValueError(f'{path} is the table itself, which the answers would replace: choose another folder.')
+
     def _take(self, lock: IO[str]) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -207,7 +213,8 @@ def _first(items: Iterator[Any]) -> list[Any]:
     return [item for _, item in zip(range(1), items)]
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open('rb') as file:
         while part := file.read(2**20):

@@ -29,7 +29,7 @@ def test_a_torn_line_is_cut_off_at_any_byte(tmp_path: Path) -> None:
 def test_a_torn_line_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
     path = write(tmp_path / 'a.jsonl', 1)
     kept = path.read_bytes()
-    path.write_bytes(kept + b'x' * 2**18)
+    path.write_bytes(kept + b'{"row": 2' + b'x' * 2**18)
     cut_torn_line(path)
     assert path.read_bytes() == kept
 
@@ -55,6 +55,14 @@ def test_files_of_somebody_else_are_refused(tmp_path: Path, line: str) -> None:
     (tmp_path / 'a.jsonl').write_text(f'{{"row": 1}}\n{line}\n')
     with pytest.raises(ValueError, match=r'a\.jsonl, line 2 is no answer'):
         find_rows(tmp_path / 'a.jsonl')
+
+
+@pytest.mark.parametrize('content', ['{"image": "a.jpg"}', '{"row": 1}\n{"image": "a.jpg"}', 'a\n{"row": 1', 'x', '\n'])
+def test_nothing_is_cut_off_files_of_somebody_else(tmp_path: Path, content: str) -> None:
+    (tmp_path / 'a.jsonl').write_text(content)
+    with pytest.raises(ValueError, match=r'a\.jsonl is there and was not written here: move it away'):
+        cut_torn_line(tmp_path / 'a.jsonl')
+    assert (tmp_path / 'a.jsonl').read_text() == content
 
 
 def test_rows() -> None:

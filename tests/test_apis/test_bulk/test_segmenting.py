@@ -129,6 +129,19 @@ def test_answers_of_another_kind_are_not_added(
         answer_all(inferencer, table, tmp_path / 'out', **options)
 
 
+@pytest.mark.parametrize('name', ['table.jsonl', 'table.errors.jsonl'])
+def test_a_table_is_never_written_to(inferencer: ReferringInferencer, table: Path, name: str) -> None:
+    table = table.rename(table.with_name(name))
+    table.write_text(table.read_text().rstrip('\n'))  # as editors leave it: the last line looks torn
+    before = table.read_text()
+    with pytest.raises(ValueError, match='is the table itself, which the answers would replace: choose another folder'):
+        answer_all(inferencer, table, table.parent)
+    assert table.read_text() == before and not list(table.parent.glob('*.settings.json'))
+    (table.parent / 'link').symlink_to(table.parent)
+    with pytest.raises(ValueError, match='is the table itself'):
+        answer_all(inferencer, table, table.parent / 'link')
+
+
 def test_only_one_run_at_a_time(inferencer: ReferringInferencer, table: Path, tmp_path: Path) -> None:
     def meanwhile() -> ReferringInferencer:
         with pytest.raises(ValueError, match='Another run is writing'):
