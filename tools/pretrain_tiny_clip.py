@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file, or the name of a shipped one')
     parser.add_argument('--out', required=True, type=writable_folder, help='folder for weights and their config')
     parser.add_argument('--split', default='train', help='of the training set (default: train)')
-    parser.add_argument('--epochs', type=positive, default=12, help='a caption of each ref in each (default: 12)')
+    parser.add_argument('--epochs', type=positive, default=8, help='a caption of each ref in each (default: 8)')
     parser.add_argument('--batch-size', type=positive, default=128, help='different captions a step (default: 128)')
     parser.add_argument('--lr', type=float, default=1e-3, help='highest learning rate (default: 0.001)')
     size_help = f"pixels of a side of the input (default: the config's, but no more than {GRID} patches)"
@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
         '--whole', type=fraction, default=0.25, help='share of captions that are of whole pictures (default: 0.25)'
     )
     parser.add_argument('--patch-weight', type=float, default=1.0, help="weight of the patches' loss (default: 1)")
-    parser.add_argument('--token-length', type=positive, default=40, help='of captions (default: 40)')
+    parser.add_argument('--token-length', type=positive, default=32, help='of captions (default: 32)')
     parser.add_argument('--num-workers', type=int, default=0, help='processes that load pictures (default: 0)')
     parser.add_argument('--seed', type=int, default=0, help='(default: 0)')
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, help='overrides, such as data roots')
