@@ -169,6 +169,7 @@ HELPFUL = [
     'analysis_tools/compatibility.py',
     'analysis_tools/get_flops.py',
     'analysis_tools/trace_training.py',
+    'dataset_converters/convert_custom.py',
     'misc/print_config.py',
     'misc/publish_model.py',
     'model_converters/cris2cmmasksd.py',

@@ -12,17 +12,10 @@ import argparse
 import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mmengine.config import Config
-from mmengine.device import get_device
-
-from cmmasksd.datasets.custom import make_custom
-from cmmasksd.datasets.custom.configuring import write_config
-from cmmasksd.datasets.custom.making import DEFAULT_VAL_FRACTION, SPLITS
-from cmmasksd.datasets.custom.sizing import find_size, size_training
-from cmmasksd.datasets.refer import load_refer
-from cmmasksd.shipped import open_config
-from cmmasksd.work_dirs import find_run_config
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 SMALL = 'vit-tiny_refshapes'
 
@@ -49,15 +42,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--splits',
         nargs='+',
-        default=SPLITS,
         metavar='NAME',
-        help=f'names the column split may hold (default: {" ".join(SPLITS)})',
+        help='names the column split may hold (default: train val test testA testB)',
     )
     parser.add_argument(
         '--val-fraction',
         type=float,
         metavar='F',
-        help=f'share of pictures that become val where the table has no splits (default: {DEFAULT_VAL_FRACTION})',
+        help='share of pictures that become val where the table has no splits (default: 0.1)',
     )
     parser.add_argument('--seed', type=int, default=0, help='of that draw (default: %(default)s)')
     parser.add_argument(
@@ -79,6 +71,9 @@ def parse_args() -> argparse.Namespace:
 
 def find_base(base: str | None, weights: Path | None) -> Config:
     """The config to begin from: the one that is named, the one that trained the weights, or the small model's."""
+    from cmmasksd.shipped import open_config
+    from cmmasksd.work_dirs import find_run_config
+
     if weights is not None and not weights.is_file():
         raise FileNotFoundError(f'{weights}: no such file; give --weights a checkpoint, such as best_mIoU_epoch_2.pth')
     if base is None and weights is not None:
@@ -88,6 +83,12 @@ def find_base(base: str | None, weights: Path | None) -> Config:
 
 def make_config(args: argparse.Namespace, base: Config, weights: Path | None) -> Path:
     """Writes the set's config and tells what it does."""
+    from mmengine.device import get_device
+
+    from cmmasksd.datasets.custom.configuring import write_config
+    from cmmasksd.datasets.custom.sizing import size_training
+    from cmmasksd.datasets.refer import load_refer
+
     path = Path(args.out, f'{args.dataset}.py')
     data = load_refer(args.out, args.dataset, args.split_by)
     accelerator = get_device() != 'cpu'
@@ -116,15 +117,22 @@ def tell_start(base: Config, weights: Path | None) -> None:
         )
 
 
+def read_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What make_custom is told; what is not given has its default there."""
+    own = ('table', 'out', 'dataset', 'base', 'weights')
+    return {name: value for name, value in vars(args).items() if name not in own and value is not None}
+
+
 def main() -> None:
     args = parse_args()
-    own = ('table', 'out', 'dataset', 'base', 'weights')
-    options = {name: value for name, value in vars(args).items() if name not in own}
+    from cmmasksd.datasets.custom import make_custom
+    from cmmasksd.datasets.custom.sizing import find_size
+
     weights = Path(args.weights).expanduser() if args.weights else None
     try:
         base = find_base(args.base, weights)
         find_size(base)
-        counts = make_custom(args.table, args.out, args.dataset, **options, report=print)
+        counts = make_custom(args.table, args.out, args.dataset, **read_options(args), report=print)
         for split, number in counts.items():
             print(f'{split}: {number["images"]} images, {number["refs"]} refs, {number["sentences"]} sentences')
         if 'train' not in counts:
