@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs the checks of style and types and the tests in an environment of their own, which is made on the first run.
 #     bash tools/run_tests.sh [--flavour onedl|openmmlab] [pytest's arguments]
-# onedl (default) checks and runs every test, openmmlab runs those that are not marked slow. Two processes share the
-# tests; with `-n 0` among the arguments one runs them all, as a debugger wants it.
+# onedl (default) checks and runs every test, openmmlab runs those that are not marked slow, without the rooms that use
+# no OpenMMLab package. Two processes share the tests; with `-n 0` among the arguments one runs them all, as a debugger
+# wants it.
 # The exit status is pytest's, or that of the checks where pytest passes.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -13,7 +14,8 @@ if [ "${1:-}" = --flavour ]; then
     shift $(($# < 2 ? $# : 2))
 fi
 if [ "$flavour" = openmmlab ]; then
-    set -- -m 'not slow' "$@"
+    alike=(test_datasets/test_refer test_datasets/test_checking test_datasets/test_refshapes test_fuzz)
+    set -- -m 'not slow' "${alike[@]/#/--ignore=tests/}" "$@"
 fi
 
 make_environment "$flavour" tests

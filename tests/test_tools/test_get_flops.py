@@ -49,7 +49,8 @@ def test_parts_add_up_to_the_whole(tiny: Config, count: int) -> None:
     ids = torch.tensor([[49406, 5, 49407, *[0] * 14]] * count)
     with torch.no_grad():
         whole = count_flops(lambda: model(torch.rand(1, 3, 128, 128), ids, torch.zeros(count, dtype=torch.long)))
-    assert total(parts, count) == pytest.approx(whole, rel=2e-3)  # but for the folding of the head's kernel
+    # the head folds its kernel once a call, which the parts count once an expression
+    assert whole == total(parts, 1) if count == 1 else whole < total(parts, count) < 1.002 * whole
     named = by_name(parts)
     assert {named[name].unit for name in ('image embeddings', 'image encoder', 'neck, projections')} == {IMAGE}
     assert {named[name].unit for name in ('text encoder', 'neck, fusion', 'decode head')} == {EXPRESSION}
