@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch.utils.data import Dataset
 
 from cmmasksd.datasets.refer.garbage_collection import paused_collector
 from cmmasksd.datasets.refer.reader import load_refer
@@ -118,7 +119,7 @@ def distinct_batches(captions: Iterable[Caption], size: int) -> list[list[Captio
     return filled
 
 
-class CaptionLoader:
+class CaptionLoader(Dataset[tuple[np.ndarray, np.ndarray]]):
     """Loads captions as a tower takes them: a batch is images (B, 3, H, W) uint8 and token ids (B, L) int64.
 
     Args:

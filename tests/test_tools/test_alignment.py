@@ -106,6 +106,7 @@ def test_trained_together_they_are_better_aligned(refshapes_root: Path, tmp_path
     roots = [f'{loader}_dataloader.dataset.data_root={refshapes_root}' for loader in ('train', 'test')]
     small = ['model.backbone.image_size=(64,64)', 'test_dataloader.dataset.pipeline.3.size=(64,64)']
     words = ['vit-tiny_refshapes', '--out', tmp_path / 'clip', '--epochs', 8, '--batch-size', 16, '--image-size', 64]
+    words += ['--token-length', 17]
     run = forking.run
     options = ['--cfg-options', *roots, *small]
     log = tmp_path / 'log'

@@ -94,7 +94,7 @@ def end(tool: Tool) -> str:
 
 
 def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 250
     while not path.exists():
         assert time.monotonic() < deadline, f'{path} did not come'
         time.sleep(0.02)
