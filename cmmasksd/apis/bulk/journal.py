@@ -37,8 +37,11 @@ class Journal:
         if self._file is None:
             self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         line = memoryview(to_json(record).encode() + b'\n')
-        while line:
-            line = line[os.write(self._file, line) :]
+        try:
+            while line:
+                line = line[os.write(self._file, line) :]
+        except OSError as error:
+            raise OSError(error.errno, f'{error.strerror}; make room and start again', str(self.path)) from error
 
     def close(self) -> None:
         if self._file is not None:

@@ -65,6 +65,11 @@ def test_nothing_is_cut_off_files_of_somebody_else(tmp_path: Path, content: str)
     assert (tmp_path / 'a.jsonl').read_text() == content
 
 
+def test_a_full_disk_is_told_with_the_file() -> None:
+    with pytest.raises(OSError, match=r'No space left on device; make room and start again: .*/dev/full'):
+        Journal(Path('/dev/full')).append(dict(row=1))
+
+
 def test_rows() -> None:
     rows = Rows()
     assert 5 not in rows and rows.add(5) and not rows.add(5) and rows.add(100_000)
