@@ -31,7 +31,7 @@ from cmmasksd.registry import (
 )
 from tests.shipped_configs import CONFIGS, LOADERS, ROOT, load
 
-COUNT = 44  # raise it with every config that is added: then it is known that the new one was found and tested
+COUNT = 45  # raise it with every config that is added: then it is known that the new one was found and tested
 MAX_LINES = 60
 # those that differ by more than a number
 SHAPES = [name for name in CONFIGS if 'ablations' not in name or Path(name).stem in ('baseline', 'lmvsd-vmlsd_shared')]
@@ -154,13 +154,20 @@ def test_the_quick_start_checks_that_the_sentence_matters():
     assert cfg.test_cfg.splits == ['val', 'testA', 'testB']
 
 
+def test_the_benchmark_tells_the_right_object_from_all_others_where_it_evaluates():
+    cfg = load('cm_masksd/vit-tiny_refshapes-benchmark.py')
+    assert [cfg[loader].dataset.get('all_objects', False) for loader in LOADERS] == [False, True, True]
+    assert cfg.val_evaluator.localisation and cfg.val_evaluator.derangement
+    assert cfg.test_cfg.splits == ['val', 'testA', 'testB', 'testC', 'testD']
+
+
 @pytest.mark.parametrize('name', SHAPES)
 def test_data_lie_where_the_readme_says_and_are_loaded_by_workers_where_pictures_are_large(name):
     cfg = load(name)
     small = 'refshapes' in name
     for loader in (cfg[loader] for loader in LOADERS):
         assert loader.dataset.data_root == ('data/refshapes' if small else 'data/refer')
-        assert not small or loader.dataset.dataset == 'refshapes'
+        assert not small or loader.dataset.dataset in ('refshapes', 'refshapes-benchmark')
         batch = (loader.batch_size, loader.num_workers, loader.persistent_workers)
         assert batch == ((16, 0, False) if small else (4, 4, True))
 

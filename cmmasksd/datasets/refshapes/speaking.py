@@ -28,7 +28,6 @@ KINDS_OF_SPLIT = {
 }  # split -> how often each kind of expression is tried
 _SENTENCES_OF_REF = (0.2, 0.35, 0.3, 0.15)  # chances of 1, 2, 3 and 4 sentences
 _ATTRIBUTES = {'kind': 1.0, 'colour': 5.0, 'texture': 0.7, 'size': 3.0}  # name -> weight in the draw of what is said
-_TRIES = 16  # draws of an expression of one kind before another kind is tried
 
 
 @dataclass(frozen=True)
@@ -92,12 +91,12 @@ def speak(number: int, view: View, split: str, rng: np.random.Generator) -> list
     return list(sentences)
 
 
-def find(kind: str, number: int, view: View, rng: np.random.Generator) -> Expression | None:
+def find(kind: str, number: int, view: View, rng: np.random.Generator, tries: int = 16) -> Expression | None:
     """Draws an expression, an ``attribute``, ``position`` or ``relation``, that refers to ``view.things[number]``; None
-    where none was found.
+    where none was found in so many ``tries``.
     """
     propose = {'attribute': _propose_description, 'position': _propose_position, 'relation': _propose_relation}[kind]
-    for _ in range(_TRIES):
+    for _ in range(tries):
         expression = propose(view.things[number], view, rng)
         # More than a description is said only where it is needed.
         needed = isinstance(expression, Description) or expression.described.leaves_a_choice(view)

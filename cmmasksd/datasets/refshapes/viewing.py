@@ -30,8 +30,8 @@ def draw_labels(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
         corners = _inset(shape.outline * SUPERSAMPLING, 0.5) - 0.5
         cv2.fillPoly(labels, [np.round(corners * 2**_SHIFT).astype(np.int32)], number, shift=_SHIFT)
         whole.append(np.count_nonzero(labels == number))
-    visible = np.bincount(labels.ravel(), minlength=len(whole) + 1)[1:]
-    return labels, visible / np.array(whole)
+    visible = [np.count_nonzero(labels == number) for number in range(1, len(whole) + 1)]
+    return labels, np.array(visible) / np.array(whole)
 
 
 def _inset(outline: np.ndarray, distance: float) -> np.ndarray:
@@ -95,17 +95,26 @@ def look(scene: Scene) -> View | None:
     labels, shares = draw_labels(scene)
     if (shares < LEAST_SHARE).any():
         return None
-    size = (scene.width, scene.height)
-    coverage = np.stack(
-        [
-            cv2.resize((labels == number).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-            for number in range(1, len(scene.shapes) + 1)
-        ]
-    )
+    coverage = np.stack([_cover(labels, number, shape) for number, shape in enumerate(scene.shapes, start=1)])
     things = tuple(
         _see(shape, cover >= 0.5, float(share)) for shape, cover, share in zip(scene.shapes, coverage, shares)
     )
     return View(scene.height, scene.width, things, labels, coverage)
+
+
+def _cover(labels: np.ndarray, number: int, shape: Shape) -> np.ndarray:
+    """(height, width) float32, the share of each pixel that shape ``number`` fills; looked at within its outline
+    only.
+    """
+    height, width = (side // SUPERSAMPLING for side in labels.shape)
+    left, top = np.clip(np.floor(shape.outline.min(axis=0)).astype(int) - 1, 0, (width - 1, height - 1))
+    right, bottom = np.clip(np.ceil(shape.outline.max(axis=0)).astype(int) + 1, 1, (width, height))
+    fine = labels[top * SUPERSAMPLING : bottom * SUPERSAMPLING, left * SUPERSAMPLING : right * SUPERSAMPLING]
+    cover = np.zeros((height, width), np.float32)
+    cover[top:bottom, left:right] = cv2.resize(
+        (fine == number).astype(np.float32), (right - left, bottom - top), interpolation=cv2.INTER_AREA
+    )
+    return cover
 
 
 def _see(shape: Shape, mask: np.ndarray, share: float) -> Thing:

@@ -9,7 +9,7 @@ import numpy as np
 from cmmasksd.datasets.refer.files import Record
 from cmmasksd.datasets.refshapes.benchmark.painting import paint_photographed
 from cmmasksd.datasets.refshapes.benchmark.scenes import draw_twin_scene
-from cmmasksd.datasets.refshapes.benchmark.speaking import speak_of
+from cmmasksd.datasets.refshapes.benchmark.speaking import plan, speak_of
 from cmmasksd.datasets.refshapes.pictures import draw_content, picture_name, write_jpeg
 from cmmasksd.datasets.refshapes.records import describe_picture
 
@@ -22,8 +22,9 @@ def make_benchmark_picture(index: int, parameters: Record, folder: Path) -> Reco
     rng = np.random.default_rng([parameters['seed'], index])
     height, width = parameters['image_sizes'][rng.integers(len(parameters['image_sizes']))]
     split = SPLITS[index % len(SPLITS)]
+    planned = plan(split, rng)
     scene, view, spoken = draw_content(
-        lambda: draw_twin_scene(rng, height, width), lambda view: speak_of(view, split, rng)
+        lambda: draw_twin_scene(rng, height, width), lambda view: speak_of(view, planned, split, rng)
     )
     path = folder / picture_name(index, parameters)
     picture = paint_photographed(scene, view, split == 'train', rng)

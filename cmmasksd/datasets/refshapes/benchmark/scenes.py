@@ -15,7 +15,7 @@ _TWINS = (2, 3)  # shapes of one and the same look
 _OTHERS = (2, 4)  # least and most further shapes
 _NEAR_MISSES = 0.6  # share of these that differ from the twins in one attribute only
 _TEXTURED_SCENES = 0.3
-_CLOSEST = (0.5, 1.1)  # range of a scene's least distance between two centres, in sums of the radii
+_CLOSEST = (0.4, 1.0)  # range of a scene's least distance between two centres, in sums of the radii
 
 
 def draw_twin_scene(rng: np.random.Generator, height: int, width: int) -> Scene | None:

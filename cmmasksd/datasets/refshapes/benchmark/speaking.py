@@ -12,29 +12,38 @@ from cmmasksd.datasets.refshapes.viewing import View
 
 DIFFICULTIES = ('attribute', 'position', 'relation')
 _DIFFICULTIES_OF = {'testA': ('attribute',), 'testB': ('position',), 'testC': ('relation',)}  # of others, all
-SENTENCES = {'train': 4}  # of a picture
-SENTENCES_ELSEWHERE = 2
 _TRIES = 4  # of one view: looking at another scene takes longer
+_TRIES_OF_THING = 8
 
 
-def speak_of(view: View, split: str, rng: np.random.Generator) -> dict[int, list[Record]]:
-    """Exactly as many sentences as a picture of the split has, by the number of the thing that each refers to; none
-    where they could not be found.
+def plan(split: str, rng: np.random.Generator) -> list[str]:
+    """The difficulties of a picture's sentences: four in training, two elsewhere, evenly drawn where the split has all.
+
+    Drawn before the scene, so that what is hard to find does not become rare.
+    """
+    difficulties = _DIFFICULTIES_OF.get(split, DIFFICULTIES)
+    if len(difficulties) == 1:
+        return [*difficulties, *difficulties]
+    order = [difficulties[index] for index in rng.permutation(len(difficulties))]
+    return [*order, order[0]] if split == 'train' else order[:2]
+
+
+def speak_of(view: View, planned: list[str], split: str, rng: np.random.Generator) -> dict[int, list[Record]]:
+    """A sentence of each difficulty planned, by the number of the thing that it refers to; none where they could not
+    be found.
 
     In tests and val each thing is spoken of once. Positions and relations are said of things that look the same as
     another one only: there the sentence decides.
     """
     for _ in range(_TRIES):
-        if spoken := _try_to_speak(view, split, rng):
+        if spoken := _try_to_speak(view, planned, split, rng):
             return spoken
     return {}
 
 
-def _try_to_speak(view: View, split: str, rng: np.random.Generator) -> dict[int, list[Record]]:
-    difficulties = _DIFFICULTIES_OF.get(split, DIFFICULTIES)
+def _try_to_speak(view: View, planned: list[str], split: str, rng: np.random.Generator) -> dict[int, list[Record]]:
     spoken: dict[int, list[Record]] = {}
-    for _ in range(SENTENCES.get(split, SENTENCES_ELSEWHERE)):
-        difficulty = difficulties[rng.integers(len(difficulties))]
+    for difficulty in sorted(planned, reverse=True):  # relations, the hardest to find, first
         taken = {number for number, said in spoken.items() if split != 'train' or len(said) > 1}
         found = _find_any(difficulty, view, taken, rng)
         if found is None:
@@ -56,7 +65,7 @@ def has_twin(number: int, view: View) -> bool:
 def _find_any(difficulty: str, view: View, taken: set[int], rng: np.random.Generator) -> tuple[int, Expression] | None:
     for number in rng.permutation(len(view.things)).tolist():
         fits = view.things[number].clear and has_twin(number, view) == (difficulty != 'attribute')
-        expression = find(difficulty, number, view, rng) if fits and number not in taken else None
+        expression = find(difficulty, number, view, rng, _TRIES_OF_THING) if fits and number not in taken else None
         if expression is not None:
             return number, expression
     return None
