@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from cmmasksd.checkpoints.state_dicts import brief, compare
 from cmmasksd.published.errors import PublishedError
 
 DTYPES = ('F32', 'I64', 'BOOL')  # weights, and counters and masks among the buffers
+DIGEST = 'sha256'  # in the file's metadata: of its tensors
 BRANCHES = 'distillation.'  # vanish at inference
 FETCH = 'fetch the file again, or publish the model anew'
 
@@ -75,12 +77,26 @@ def check_exactly(model: nn.Module, state: Mapping[str, Any], source: str, mend:
         raise PublishedError(f"{source} does not hold the model's weights ({faults}); {mend}")
 
 
+def digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors, with their names, in the order of these."""
+    found = hashlib.sha256()
+    for name in sorted(state):
+        found.update(name.encode())
+        found.update(memoryview(state[name].numpy().reshape(-1)).cast('B'))
+    return found.hexdigest()
+
+
 def load_published(model: nn.Module, weights: str | Path) -> None:
     """Loads the weights of a published model, exactly (:func:`check_exactly`).
 
     Raises:
-        PublishedError, CheckpointError: a file that cannot be read, is of another model, or holds what is not finite.
+        PublishedError, CheckpointError: a file that cannot be read, is of another model, holds what is not finite, or
+            other numbers than were published.
     """
     state = read_weights(Path(weights))
     check_exactly(model, state, str(weights))
     load_weights(model, state, str(weights))
+    with safe_open(weights, 'pt') as file:
+        stated = (file.metadata() or {}).get(DIGEST)
+    if stated != digest(state):
+        raise PublishedError(f'{weights} holds other numbers than were published (their {DIGEST} differs); {FETCH}')

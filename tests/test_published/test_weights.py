@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -50,6 +51,20 @@ def test_weights_that_are_not_exactly_the_models_are_refused(
     with pytest.raises(CheckpointError, match=message) as caught:
         ReferringInferencer.from_pretrained(folder, device='cpu')
     assert len(str(caught.value).splitlines()) == 1 and 'model.safetensors' in str(caught.value)
+
+
+@pytest.mark.parametrize('tensor', [0, -1])
+def test_a_number_that_is_not_the_published_one_is_refused(folder: Path, tensor: int) -> None:
+    path = folder / 'model.safetensors'
+    with safe_open(path, 'pt') as file:
+        state, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    sorted(state.items())[tensor][1].view(-1)[0] += 1
+    save_file(state, path, metadata)
+    with pytest.raises(PublishedError, match='holds other numbers than were published'):
+        ReferringInferencer.from_pretrained(folder, device='cpu')
+    save_file(state, path)
+    with pytest.raises(PublishedError, match='holds other numbers than were published'):
+        ReferringInferencer.from_pretrained(folder, device='cpu')
 
 
 def truncate(path: Path) -> None:

@@ -29,7 +29,7 @@ from cmmasksd.published import (
 )
 from cmmasksd.published.config import check_content
 from cmmasksd.published.folder import CARD, CONFIG, WEIGHTS
-from cmmasksd.published.weights import BRANCHES
+from cmmasksd.published.weights import BRANCHES, DIGEST, digest
 from cmmasksd.shipped import open_config
 
 
@@ -69,7 +69,8 @@ def write_published(
         content = describe(cfg, folder)
         check_content(content, str(cfg.filename or 'the config'))
         (folder / CONFIG).write_text(json.dumps(content, indent=2, allow_nan=False) + '\n', encoding='utf-8')
-        save_file(weights, folder / WEIGHTS, metadata=dict(format='pt', cmmasksd=cmmasksd.__version__))
+        metadata = {'format': 'pt', 'cmmasksd': cmmasksd.__version__, DIGEST: digest(weights)}
+        save_file(weights, folder / WEIGHTS, metadata=metadata)
         (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors lets the owner alone read it
         _check(folder, weights, source)
         write_card(folder / CARD, destination.name, content, cfg, measured, license)
