@@ -93,7 +93,7 @@ _LONGER = Words(
         (_OPENING + 'the {name} that lies in the {vertical} {horizontal} of this picture',),
         (_OPENING + 'the {name} that is in the {vertical} {horizontal} of the picture',),
     ),
-    relations={way: (_OPENING + templates[0] + ' in the picture',) for way, templates in LONG.relations.items()},
+    relations={way: (_OPENING + templates[0],) for way, templates in LONG.relations.items()},
 )
 
 HELD_OUT: Mapping[str, Words] = {'synonym': _SYNONYM, 'paraphrase': _PARAPHRASE, 'longer': _LONGER}
