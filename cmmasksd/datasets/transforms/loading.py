@@ -110,9 +110,8 @@ class LoadReferringImage(BaseTransform):
         try:
             return fileio.get(results['img_path'], backend_args=self.backend_args)
         except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f'{name_record(results)}: there is no such picture; check the path, data_root and the image folder.'
-            ) from error
+            mend = 'data_root and the image folder' if 'refs' in results else 'the path'
+            raise FileNotFoundError(f'{name_record(results)}: there is no such picture; check {mend}.') from error
         except OSError as error:
             raise OSError(
                 f'{name_record(results)}: the picture cannot be opened ({error}); give the path of a file that can be '
