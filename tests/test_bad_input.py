@@ -183,7 +183,7 @@ IN_ANNOTATION = r'refs\(unc\)\.p, ref 0: annotation \d+ of .*refshapes/instances
 REFS, INSTANCES = 'refshapes/refs(unc).p', 'refshapes/instances.json'
 
 RAISING: dict[str, tuple[Break, type[Exception], str]] = {
-    'picture missing': (each_picture(Path.unlink), FileNotFoundError, IN_PICTURE + 'no such picture; check data_root and the image'),
+    'picture missing': (each_picture(Path.unlink), FileNotFoundError, IN_PICTURE + 'no such picture; check data_root'),
     'picture a folder': (each_picture(to_folder), OSError, IN_PICTURE + 'cannot be opened .*give the path of a file'),
     'picture empty': (
         each_picture(lambda path: path.write_bytes(b'')),
