@@ -21,6 +21,7 @@ NAMES = {
     'DATASETS': ['RefCOCODataset'],
     'FUNCTIONS': ['collate_in_one_block'],
     'TRANSFORMS': [
+        'AugmentPicture',
         'LoadReferringImage',
         'SelectSentences',
         'LoadReferringMasks',
@@ -31,6 +32,7 @@ NAMES = {
     ],
     'MODELS': [
         'ReferringSegmentor',
+        'ReferringTTAModel',
         'ReferringDataPreprocessor',
         'OpenCLIPVisionTransformer',
         'OpenCLIPTextTransformer',
@@ -45,11 +47,13 @@ NAMES = {
     ],
     'METRICS': ['ReferringIoUMetric'],
     'HOOKS': [
+        'AccumulatedGradientsHook',
         'AtomicCheckpointHook',
         'AverageStatisticsHook',
         'CheckpointFirstHook',
         'CompileHook',
         'EpochSeedHook',
+        'FrozenPartsHook',
         'MissedValidationHook',
         'NonFiniteLossHook',
         'ReferringVisualizationHook',

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.registry import DefaultScope
 from PIL import Image
 
 from cmmasksd.apis import ReferringInferencer
@@ -97,3 +98,8 @@ def test_another_projects_transform_sees_the_picture_as_it_does_in_a_data_set(pi
     rows, columns = grey.letterbox.window
     inside = grey.inputs[:, rows, columns]
     assert (inside[0] == inside[1]).all() and (inside[1] == inside[2]).all()
+
+
+def test_another_projects_scope_does_not_matter(picture: np.ndarray) -> None:
+    DefaultScope.get_instance('other', scope_name='mmengine')
+    assert ReferringInferencer('vit-tiny_refshapes', device='cpu')(picture, 'red')[0].masks.shape == (1, HEIGHT, WIDTH)

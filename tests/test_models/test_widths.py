@@ -10,7 +10,7 @@ from cmmasksd.registry import MODELS
 @pytest.mark.parametrize(
     ('part', 'setting', 'value', 'message'),
     [
-        ('neck', 'in_channels', (16, 24, 8), r'neck.in_channels=\(16, 24, 8\) does not fit model.backbone, which gives'),
+        ('neck', 'in_channels', (16, 24, 8), r'neck.in_channels=\(16, 24, 8\) does not fit model.backbone, which'),
         ('neck', 'text_channels', 9, r'neck.text_channels=9 .*model.text_encoder.*set model.neck.text_channels=8\.'),
         ('decode_head', 'text_channels', 9, r'set model.decode_head.text_channels=8\.'),
         ('decode_head', 'word_channels', 8, r'set model.decode_head.word_channels=24\.'),

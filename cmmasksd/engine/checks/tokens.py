@@ -7,11 +7,12 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from cmmasksd.engine.checks.settings import ConfigError
 from cmmasksd.engine.leaves import leaf_configs
-from cmmasksd.registry import TRANSFORMS
+from cmmasksd.registry import SCOPE, TRANSFORMS
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -40,7 +41,9 @@ def check_tokens(cfg: Config, model: nn.Module, loaders: Sequence[str] = LOADERS
                     continue
                 seen.append(step)
                 try:
-                    encoder.check_tokenizer(TRANSFORMS.build(step).examples())
+                    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', SCOPE)):
+                        tokenizer = TRANSFORMS.build(step)
+                    encoder.check_tokenizer(tokenizer.examples())
                 except ValueError as error:
                     raise ConfigError(f'{name}: {error}') from error
 

@@ -67,7 +67,8 @@ class Stem:
 
     def finish(self, backbone: nn.Module, embeddings: Tensor) -> Any:
         """What the backbone makes of embeddings (B, M, D); its stem does nothing."""
-        nothing = embeddings.new_zeros(()).expand(embeddings.shape[0], 3, *self.size)  # has a shape, and takes no memory
+        # has a shape, and takes no memory
+        nothing = embeddings.new_zeros(()).expand(embeddings.shape[0], 3, *self.size)
         with self._replaced(backbone, embeddings):
             return backbone(nothing)
 
