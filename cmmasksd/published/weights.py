@@ -82,7 +82,7 @@ def digest(state: Mapping[str, Tensor]) -> str:
     found = hashlib.sha256()
     for name in sorted(state):
         found.update(name.encode())
-        found.update(memoryview(state[name].numpy().reshape(-1)).cast('B'))
+        found.update(state[name].numpy().tobytes())
     return found.hexdigest()
 
 
