@@ -127,7 +127,8 @@ def test_mistakes_are_told_without_a_traceback(command: tuple[str, ...], message
 def test_a_table_becomes_a_model_that_answers(made: tuple[Path, str], table: Path, tmp_path: Path) -> None:
     """convert, train, segment; the page is tested by itself."""
     root, _ = made
-    options = ('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'default_hooks.checkpoint.interval=1')
+    short = ('train_cfg.max_epochs=1', 'param_scheduler.0.end=2', 'param_scheduler.1.begin=2')
+    options = (*short, 'train_cfg.val_interval=1', 'default_hooks.checkpoint.interval=1')
     work_dir = tmp_path / 'run'
     done = run_tool('-m', 'cmmasksd', 'train', root / 'my_set.py', '--work-dir', work_dir, '--cfg-options', *options)
     (best,) = work_dir.glob('best_mIoU_*.pth')
