@@ -25,11 +25,18 @@ def find_work_dir(config: str | Path, settings: Mapping[str, Any]) -> str:
     return settings.get('work_dir') or str(Path('work_dirs', Path(config).stem))
 
 
-def find_run_config(checkpoint: str | Path) -> Path:
-    """The config that a run has left in its work dir, beside its checkpoints.
+def run_of(meta: Mapping[str, Any]) -> str:
+    """The name of the folder, a time, in which the run that wrote a checkpoint keeps its logs; '' if it is not said."""
+    return '_'.join(str(meta.get('experiment_name', '')).split('_')[-2:])
+
+
+def find_run_config(checkpoint: str | Path, meta: Mapping[str, Any] | None = None) -> Path:
+    """The config that a run has left in its work dir: the one among its logs, or else the copy beside its checkpoints,
+    which a later test of other settings replaces.
 
     Args:
         checkpoint: a file in the work dir.
+        meta: of the checkpoint, which names its run; None: the copy is taken.
 
     Raises:
         FileNotFoundError: there is no such file, or no config beside it.
@@ -38,6 +45,9 @@ def find_run_config(checkpoint: str | Path) -> Path:
     path = Path(checkpoint).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file; give the checkpoint of a training, such as best_mIoU_*.pth')
+    logged = path.parent / run_of(meta or {}) / 'vis_data' / 'config.py'
+    if meta and logged.is_file():
+        return logged
     configs = sorted(path.parent.glob('*.py'))
     if not configs:
         raise FileNotFoundError(

@@ -73,7 +73,8 @@ class ReferringInferencer:
         elif source.is_published:
             load_published(self.model, source.weights)
         else:
-            load_weights(self.model, load_checkpoint_file(source.weights), str(source.weights))
+            checkpoint = source.checkpoint or load_checkpoint_file(source.weights)
+            load_weights(self.model, checkpoint, str(source.weights))
         self.model.cfg = self.cfg
         self.model.to(self.device).eval()
 

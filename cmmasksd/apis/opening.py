@@ -30,7 +30,9 @@ def open_inferencer(
     """
     path = Path(weights).expanduser()
     if not (path.is_dir() or is_published(path) or (not path.exists() and is_on_hub(weights))):
-        return ReferringInferencer(find_run_config(path) if config is None else config, path, device)
+        if config is None:
+            return ReferringInferencer(path if path.is_file() else find_run_config(path), device=device)
+        return ReferringInferencer(config, path, device)
     _refuse_run(path)
     if config is not None:
         raise ValueError(f'{weights} is no checkpoint, and a published model has its own config: leave {config} out.')

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
+from cmmasksd.checkpoints import load_checkpoint_file
 from cmmasksd.published import is_published, read_published
 from cmmasksd.shipped import open_config
 from cmmasksd.work_dirs import find_run_config
@@ -23,11 +25,13 @@ class Source(NamedTuple):
     Attributes:
         config: of the model and its test pipeline.
         weights: their file; None: there are none.
+        checkpoint: what the file holds, where it had to be read to find the config.
         is_published: whether it is a published model, of which nothing is run and the weights are taken exactly.
     """
 
     config: Config
     weights: str | Path | None
+    checkpoint: Mapping[str, Any] | None = None
     is_published: bool = False
 
 
@@ -53,8 +57,13 @@ def find_source(config: str | Path | Config, weights: str | Path | None = None) 
     path = Path(config).expanduser()
     if path.suffix in CHECKPOINTS or (path.is_file() and path.suffix not in CONFIGS):
         _refuse_weights(f'{config} is a checkpoint, no config', weights)
-        return Source(open_config(find_run_config(path)), path)
+        return _of_run(path)
     return Source(_open(config), weights)
+
+
+def _of_run(path: Path) -> Source:
+    checkpoint = load_checkpoint_file(path) if path.is_file() else {}
+    return Source(open_config(find_run_config(path, checkpoint.get('meta'))), path, checkpoint)
 
 
 def is_on_hub(weights: str | Path) -> bool:

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 
 from cmmasksd.apis import ReferringInferencer, init_model
 from cmmasksd.apis.opening import open_inferencer
 from cmmasksd.checkpoints import CheckpointError
 from tests.fake_hub import MODEL, FakeHub, fake_hub
+from tests.untrained import MODEL as RUN
 from tests.untrained import make_run
 
 POSITIONS = 'backbone.visual.positional_embedding'
@@ -88,3 +91,19 @@ def test_a_checkpoint_alone_brings_the_config_of_its_run(checkpoint: Path, tmp_p
 def test_a_name_on_the_hub_in_place_of_a_config_is_told_its_door() -> None:
     with pytest.raises(FileNotFoundError, match=r"ReferringInferencer.from_pretrained\('owner/model-v1.5'\)"):
         ReferringInferencer('owner/model-v1.5')
+
+
+def test_a_test_of_other_settings_does_not_change_what_is_opened(checkpoint: Path, tmp_path: Path) -> None:
+    """mmengine writes the config of every Runner over the copy beside the checkpoints."""
+    cfg = Config.fromfile(checkpoint.parent / f'{RUN}.py')
+    logged = tmp_path / '20260102_030405' / 'vis_data'
+    logged.mkdir(parents=True)
+    cfg.dump(logged / 'config.py')
+    cfg.model.threshold = 0.9
+    cfg.dump(tmp_path / f'{RUN}.py')
+    state = torch.load(checkpoint)['state_dict']
+    torch.save(dict(meta=dict(experiment_name=f'{RUN}_20260102_030405'), state_dict=state), tmp_path / 'best.pth')
+    torch.save(dict(meta={}, state_dict=state), tmp_path / 'other.pth')
+    for open_it in (open_inferencer, ReferringInferencer):
+        assert open_it(tmp_path / 'best.pth', device='cpu').model.threshold == 0.35
+        assert open_it(tmp_path / 'other.pth', device='cpu').model.threshold == 0.9  # of no run that is known

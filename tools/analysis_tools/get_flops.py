@@ -11,15 +11,9 @@ import argparse
 
 from mmengine.config import Config
 
+from cmmasksd.arguments import positive
 from cmmasksd.cfg_options import CfgOptions, merge_options
 from cmmasksd.shipped import open_config
-
-
-def positive(text: str) -> int:
-    """An argument that is a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is no whole number of at least 1')
-    return int(text)
 
 
 def parse_args() -> argparse.Namespace:

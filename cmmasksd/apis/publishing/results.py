@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.published.errors import PublishedError
+from cmmasksd.work_dirs import run_of
 
 METRICS = ('mIoU', 'oIoU', *(f'Pr@0.{tenths}' for tenths in range(5, 10)))
 COUNT = 'num_expressions'
@@ -34,11 +35,6 @@ def find_results(checkpoint: Mapping[str, Any], path: Path, cfg: Config, tested:
     splits = {str(dataset.get('split')) for dataset in _datasets(cfg, 'val_dataloader')}
     found: Results = {splits.pop(): validated} if validated and len(splits) == 1 else {}
     return {**found, **(read_tested(Path(tested)) if tested is not None else {})}
-
-
-def run_of(meta: Mapping[str, Any]) -> str:
-    """The name of the folder, a time, in which the run that wrote a checkpoint keeps its logs; '' if it is not said."""
-    return '_'.join(str(meta.get('experiment_name', '')).split('_')[-2:])
 
 
 def read_tested(path: Path) -> Results:

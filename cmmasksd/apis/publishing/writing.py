@@ -16,7 +16,7 @@ from torch import Tensor
 
 import cmmasksd
 from cmmasksd.apis.publishing.card import write_card
-from cmmasksd.apis.publishing.results import find_results, run_of
+from cmmasksd.apis.publishing.results import find_results
 from cmmasksd.apis.publishing.settings import describe
 from cmmasksd.checkpoints import load_checkpoint_file
 from cmmasksd.published import (
@@ -31,6 +31,7 @@ from cmmasksd.published.config import check_content
 from cmmasksd.published.folder import CARD, CONFIG, WEIGHTS
 from cmmasksd.published.weights import BRANCHES, DIGEST, digest
 from cmmasksd.shipped import open_config
+from cmmasksd.work_dirs import find_run_config
 
 
 def write_published(
@@ -60,7 +61,7 @@ def write_published(
     _check_destination(destination)
     checkpoint = load_checkpoint_file(source)
     weights = inference_weights(checkpoint, source)
-    cfg = config if isinstance(config, Config) else open_config(config or find_run_config(checkpoint, source))
+    cfg = config if isinstance(config, Config) else open_config(config or _config_of(checkpoint, source))
     measured = find_results(checkpoint, source, cfg, results)
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'.{destination.name}-', dir=destination.parent) as made:
@@ -98,21 +99,20 @@ def inference_weights(checkpoint: Mapping[str, Any], source: str | Path) -> dict
     }
 
 
-def find_run_config(checkpoint: Mapping[str, Any], path: Path) -> Path:
-    """The config that a run left with its checkpoint: in the folder of its logs, or beside the checkpoint, where a
-    later test of other settings may have left its own.
+def _config_of(checkpoint: Mapping[str, Any], path: Path) -> Path:
+    """The config that a run left with its checkpoint.
 
     Raises:
         PublishedError: none, or several.
     """
-    logged = path.parent / run_of(checkpoint.get('meta') or {}) / 'vis_data' / 'config.py'
-    if logged.is_file():
-        return logged
-    found = sorted(path.parent.glob('*.py'))
-    if len(found) != 1:
-        have = 'no config' if not found else f'{len(found)} configs ({", ".join(each.name for each in found[:3])})'
-        raise PublishedError(f'{path.parent} holds {have}: give --config, the one that {path.name} was trained with')
-    return found[0]
+    try:
+        return find_run_config(path, checkpoint.get('meta'))
+    except (FileNotFoundError, ValueError) as error:
+        found = [each.name for each in sorted(path.parent.glob('*.py'))]
+        have = f'{len(found)} configs ({", ".join(found[:3])})' if found else 'no config'
+        raise PublishedError(
+            f'{path.parent} holds {have}: give --config, the one that {path.name} was trained with'
+        ) from error
 
 
 def _check_destination(destination: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 import torch
 
 from cmmasksd.datasets.transforms.global_draws import global_draws
@@ -36,12 +37,9 @@ def test_what_is_drawn_outside_goes_on_as_if_nothing_had_happened() -> None:
         expected = draw()
     with global_draws(5):
         draw()
-        try:
-            with global_draws(1):
-                draw()
-                raise RuntimeError
-        except RuntimeError:
-            pass
+        with pytest.raises(RuntimeError), global_draws(1):
+            draw()
+            raise RuntimeError
         assert draw() == expected
 
 
