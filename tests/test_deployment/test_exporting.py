@@ -108,6 +108,12 @@ runpy.run_path({str(folder / 'runtime.py')!r}, run_name='__main__')
         assert (found != mask)[np.abs(probability - 0.25) > 5e-3].sum() == 0
 
 
+def test_tokens_are_those_of_the_pipeline(inferencer: ReferringInferencer, folder: Path) -> None:
+    texts = ['dog &amp;amp; cat', 'it&#39;s  RED', ' left’s ', 'zebra ' * 40]
+    expected = inferencer.prepare(make_picture((20, 30)), texts).data_sample.expressions.input_ids.numpy()
+    assert np.array_equal(exporting.runtime.Segmentor(folder).tokenize(texts), expected)
+
+
 def test_a_file_that_was_changed_is_refused(folder: Path, tmp_path: Path) -> None:
     manifest = json.loads((folder / 'manifest.json').read_text())
     assert set(manifest['sha256']) == {'image.onnx', 'expressions.onnx', 'tokenizer.json', 'runtime.py'}

@@ -59,6 +59,17 @@ def test_the_least_recently_asked_of_goes_first(
     assert answers.nbytes == 0
 
 
+def test_answers_count_as_what_is_kept(inferencer: ReferringInferencer, tmp_path: Path) -> None:
+    path = str(save_picture(tmp_path / 'picture.png', 0))
+    answers, sizes = Answers(inferencer), []
+    for sentences in ('red', 'red\nblue', 'red\nblue\ngreen', 'red'):
+        answers.answer(read_question(path, sentences))
+        sizes.append(answers.nbytes)
+    one = sizes[1] - sizes[0]
+    assert one >= inferencer(path, 'red')[0].maps.nbytes and sizes[2] - sizes[1] == one
+    assert sizes[3] == sizes[2]  # a sentence answered before stays
+
+
 def test_two_at_once_never_mix(inferencer: ReferringInferencer, tmp_path: Path) -> None:
     answers = Answers(inferencer)
     questions = [read_question(str(save_picture(tmp_path / f'{seed}.png', seed)), 'red\nblue') for seed in range(4)]
