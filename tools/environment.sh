@@ -47,38 +47,71 @@ new_venv() {
         { "$base" -m venv --without-pip "$venv" && "$base" -m pip --python "$venv/bin/python" install -q pip; }
 }
 
-pip_install() {
-    local venv=$1 extras=$2 version
-    "$venv/bin/python" -m pip install -c "$root/requirements/constraints.txt" -e "$root[$extras]" || return
-    # A server without a display may lack the libraries of OpenCV's windows; its headless twin needs none.
-    "$venv/bin/python" -c 'import cv2' && return
-    version=$("$venv/bin/python" -c 'from importlib.metadata import version; print(version("opencv-python"))') &&
-        "$venv/bin/python" -m pip uninstall -y opencv-python &&
-        "$venv/bin/python" -m pip install --no-deps --force-reinstall "opencv-python-headless==$version" &&
-        "$venv/bin/python" -c 'import cv2'
-}
-
-install_into() {
-    local log="$1/install.log"
-    pip_install "$@" >"$log" 2>&1 && return
+# fill_venv VENV PIP'S ARGUMENTS...: installs into an environment; what pip says is added to VENV/install.log.
+fill_venv() {
+    local venv=$1 log="$1/install.log"
+    "$venv/bin/python" -m pip install -c "$root/requirements/constraints.txt" "${@:2}" >>"$log" 2>&1 && return
     tail -n 5 "$log" >&2
     fail "the installation failed; all that pip said is in $log"
 }
 
+# A server without a display may lack the libraries of OpenCV's windows; its headless twin needs none.
+mend_opencv() {
+    local venv=$1 version
+    "$venv/bin/python" -c 'import cv2' 2>/dev/null && return
+    version=$("$venv/bin/python" -c 'from importlib.metadata import version; print(version("opencv-python"))')
+    "$venv/bin/python" -m pip uninstall -q -y opencv-python
+    fill_venv "$venv" --no-deps --force-reinstall "opencv-python-headless==$version"
+    "$venv/bin/python" -c 'import cv2' || fail 'OpenCV cannot be imported'
+}
+
+# fill_shared VENV [EXTRAS]: what both flavours use. PyTorch goes first and alone: its wheels, 3 GB, are gone from the
+# disk again before the others come.
+fill_shared() {
+    local shared=$1 torch
+    torch=$(grep '^torch' "$root/requirements/runtime.txt")
+    fill_venv "$shared" "$torch" torchvision
+    fill_venv "$shared" -r "$root/requirements/runtime.txt" ${2:+-r "$root/requirements/$2.txt"}
+    mend_opencv "$shared"
+}
+
+# fill_flavour VENV SHARED FLAVOUR [EXTRAS]: OpenMMLab's packages and this one; the others are found in SHARED.
+fill_flavour() {
+    local venv=$1 shared=$2 packages='import sysconfig; print(sysconfig.get_path("purelib"))'
+    "$shared/bin/python" -c "$packages" >"$("$venv/bin/python" -c "$packages")/shared.pth"
+    fill_venv "$venv" -e "$root[$3${4:+,$4}]"
+}
+
+# make_venv VENV: makes an environment unless there is one that works.
+make_venv() {
+    local base
+    "$1/bin/python" -m pip --version >/dev/null 2>&1 && return
+    base=$(base_python) || exit
+    new_venv "$base" "$1" || fail "no environment could be made in $1"
+}
+
+# up_to_date STAMP: whether the environment of this stamp was filled for the requirements as they are now.
+up_to_date() {
+    [ "$(cat "$1" 2>/dev/null)" = "$wanted" ] && "$(dirname "$1")/bin/python" -c '' 2>/dev/null
+}
+
 # make_environment FLAVOUR [EXTRAS]: makes or reuses .venv/FLAVOUR (or $CMMASKSD_VENV) and sets `python` to its
-# interpreter.
+# interpreter. In .venv/shared (or $CMMASKSD_VENV-shared) lie PyTorch and all else that the two
+# flavours have in common.
 make_environment() {
-    local flavour=$1 extras=$1${2:+,$2} other base stamp want venv
+    local flavour=$1 extras=${2:-} other shared stamp venv wanted
     case $flavour in
         onedl) other=openmmlab ;;
         openmmlab) other=onedl ;;
         *) fail "the flavour is onedl or openmmlab, not '$flavour'" ;;
     esac
     venv=${CMMASKSD_VENV:-$root/.venv/$flavour}
+    shared=${CMMASKSD_VENV:+$CMMASKSD_VENV-shared}
+    shared=${shared:-$root/.venv/shared}
     python="$venv/bin/python"
-    stamp="$venv/installed-${extras//,/-}"
-    want="$root $(cat "$root"/requirements/*.txt "$root/setup.py" "$root/cmmasksd/__init__.py" | cksum)"
-    if [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && "$python" -c '' 2>/dev/null; then
+    stamp="installed-$flavour${extras:+-$extras}"
+    wanted="$root $(cat "$root"/requirements/*.txt "$root/setup.py" "$root/cmmasksd/__init__.py" | cksum)"
+    if up_to_date "$venv/$stamp"; then
         echo "==> reusing the environment in $venv"
         return
     fi
@@ -86,14 +119,15 @@ make_environment() {
         fail "$venv holds the other flavour, $other, which fills the same folders: delete it," \
             "or name another folder in CMMASKSD_VENV"
     fi
-    if ! "$python" -m pip --version >/dev/null 2>&1; then
-        base=$(base_python) || exit
-        step "making a Python environment in $venv" new_venv "$base" "$venv" ||
-            fail "no environment could be made in $venv"
+    if ! up_to_date "$shared/installed${extras:+-$extras}"; then
+        step "making a Python environment in $shared" make_venv "$shared"
+        step "installing PyTorch and what else both flavours use: some minutes, about 6 GB of disk" \
+            fill_shared "$shared" "$extras"
+        echo "$wanted" >"$shared/installed${extras:+-$extras}"
     fi
-    step "installing $extras into $venv: some minutes, mostly PyTorch's download; about 6 GB of disk" \
-        install_into "$venv" "$extras"
-    echo "$want" > "$stamp"
+    step "making a Python environment in $venv" make_venv "$venv"
+    step "installing $flavour into $venv" fill_flavour "$venv" "$shared" "$flavour" "$extras"
+    echo "$wanted" >"$venv/$stamp"
 }
 
 # Lets an active environment with the requirements alone find the package.
