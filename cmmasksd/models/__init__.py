@@ -3,16 +3,18 @@
 from cmmasksd.models.backbones import ImageBackboneAdapter, OpenCLIPVisionTransformer, TimmBackbone
 from cmmasksd.models.data_preprocessor import ReferringDataPreprocessor
 from cmmasksd.models.decode_heads import DecodeHeadAdapter, VisionLanguageDecodeHead
-from cmmasksd.models.distillation import LMVSD, VMLSD
+from cmmasksd.models.distillation import AMLRIS, LMVSD, VMLSD, DropoutSelfDistillation
 from cmmasksd.models.necks import CrossModalFPN
 from cmmasksd.models.segmentors import ReferringSegmentor, ReferringTTAModel
 from cmmasksd.models.text_encoders import HuggingFaceTextEncoder, OpenCLIPTextTransformer
 
 __all__ = [
+    'AMLRIS',
     'LMVSD',
     'VMLSD',
     'CrossModalFPN',
     'DecodeHeadAdapter',
+    'DropoutSelfDistillation',
     'HuggingFaceTextEncoder',
     'ImageBackboneAdapter',
     'OpenCLIPTextTransformer',

@@ -269,7 +269,7 @@ def test_options_reach_the_choice(tiny_model, make_batch, monkeypatch, name):
         calls.append((tuple(scores.shape), top_k, mask_ratio, valid, rounding))
         return torch.zeros(scores.shape, dtype=torch.bool)
 
-    monkeypatch.setattr('cmmasksd.models.distillation.branches.choose_masked', choose)
+    monkeypatch.setattr('cmmasksd.models.distillation.base.choose_masked', choose)
     logits = logits_of(model, model.distillation[name.lower()], main)
     torch.testing.assert_close(logits, model.segment(main))  # nothing masked: the main branch again
     ((shape, top_k, mask_ratio, valid, rounding),) = calls

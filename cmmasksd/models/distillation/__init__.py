@@ -1,5 +1,8 @@
-"""Masked self-distillation: correlation filtering and the two branches."""
+"""Self-distillation: correlation filtering, the paper's two branches, its relatives' and controls."""
 
-from cmmasksd.models.distillation.branches import LMVSD, VMLSD, MaskedSelfDistillation
+from cmmasksd.models.distillation.amlris import AMLRIS
+from cmmasksd.models.distillation.base import MaskedSelfDistillation, SelfDistillation
+from cmmasksd.models.distillation.branches import LMVSD, VMLSD
+from cmmasksd.models.distillation.dropout import DropoutSelfDistillation
 
-__all__ = ['LMVSD', 'VMLSD', 'MaskedSelfDistillation']
+__all__ = ['AMLRIS', 'LMVSD', 'VMLSD', 'DropoutSelfDistillation', 'MaskedSelfDistillation', 'SelfDistillation']

@@ -227,7 +227,7 @@ class ReferringSegmentor(BaseModel):
         target = masks_to_logits(masks, main_logits.shape[2:], self.mask_alignment)
         losses = self.decode_head.loss_decode(main_logits, target, 'loss_seg')
         for name, branch in self.distillation.items():
-            losses |= branch.loss(logits[name], main_logits, f'loss_{name}')
+            losses |= branch.loss(logits[name], main_logits, f'loss_{name}', target)
         return losses
 
     def predict(
