@@ -219,3 +219,24 @@ def test_masks_are_written_where_asked_for(tmp_path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / 'masks/2_10.png')), samples[1]['predictions']['masks'][0])
     with pytest.raises(ValueError, match='leave keep_results and output_dir out'):
         ReferringIoUMetric(output_dir='masks', keep_results=False)
+
+
+def test_what_is_covered_wrongly_and_what_is_missed() -> None:
+    truth = [[True, True, True, False, False]]
+    more, less, other = (
+        [[True, True, True, True, True]],
+        [[True, False, False, False, False]],
+        [[False] * 3 + [True] * 2],
+    )
+    table = score([of_masks([more, less, other], [truth] * 3)], segmentation_errors=True)
+    assert table['OverSeg'] == pytest.approx(100 * (2 / 5 + 0 + 2 / 5) / 3)
+    assert table['UnderSeg'] == pytest.approx(100 * (0 + 2 / 3 + 3 / 5) / 3)
+    assert 'OverSeg' not in score([of_masks([more], [truth])])
+
+
+def test_errors_and_iou_make_the_whole() -> None:
+    samples = [make_sample(seed) for seed in range(20)]
+    table = score([sample.to_dict() for sample in samples], segmentation_errors=True)
+    assert table['mIoU'] + table['OverSeg'] + table['UnderSeg'] == pytest.approx(100)
+    empty = of_masks(np.zeros((1, 2, 2), bool), np.zeros((1, 2, 2), bool))
+    assert score([empty], segmentation_errors=True)['UnderSeg'] == 0
