@@ -1,0 +1,1 @@
+"""An experiment: arms that differ in a few settings, trained with the same seeds, compared pair by pair."""
