@@ -58,8 +58,8 @@ class DrawState:
 class RefCOCODataset(BaseDataset):
     """Items of one split of a REFER data set.
 
-    A training item is one ref; an evaluation item (``test_mode=True``) is one image with all its refs of the split,
-    images in the order in which the refs name them first. Before the pipeline an item is::
+    A training item is one ref, or with ``by_image`` one image with all its refs of the split, as an evaluation item
+    (``test_mode=True``) is; images are in the order in which the refs name them first. Before the pipeline an item is::
 
         dict(img_path: str, img_id: int, height: int, width: int,
              refs=[dict(ref_id, ann_id, segmentation, sentences=[str, ...], sent_ids=[int, ...]), ...],
@@ -83,6 +83,9 @@ class RefCOCODataset(BaseDataset):
         indices: the first n items (int) or the items of these positions only.
         serialize_data: keep the records as bytes that worker processes share.
         lazy_init: read the annotations at first use.
+        by_image: training items are images too. An image is then encoded once for all of its refs, and sentences that
+            differ over one picture meet in a batch; ``SelectSentences(max_refs=...)`` bounds their number. A batch
+            counts images.
         all_objects: evaluation items also hold every annotated object of their picture, spoken of or not, among which
             ``ReferringIoUMetric(localisation=True)`` looks for the right one.
 
@@ -105,6 +108,7 @@ class RefCOCODataset(BaseDataset):
         serialize_data: bool = True,
         lazy_init: bool = False,
         all_objects: bool = False,
+        by_image: bool = False,
     ) -> None:
         if indices is not None and not isinstance(indices, bool) and indices in (0, [], ()):
             raise ValueError(f'indices={indices!r} leaves no item: give a number of items, or their positions.')
@@ -113,6 +117,7 @@ class RefCOCODataset(BaseDataset):
         if all_objects and not test_mode:
             raise ValueError('all_objects serves evaluation only: set test_mode=True, or leave all_objects out.')
         self.all_objects = all_objects
+        self.by_image = by_image or test_mode
         self.dataset = dataset
         self.split_by = split_by
         self.split = split
@@ -145,12 +150,12 @@ class RefCOCODataset(BaseDataset):
         self._draws.item = key
 
     def load_data_list(self) -> list[dict]:
-        """Reads the split; one record per ref, or per image in test mode."""
+        """Reads the split; one record per ref, or per image."""
         with paused_collector():
             data = load_refer(self.data_root, self.dataset, self.split_by, self.split)
             groups: dict[int, list[Ref]] = {}
             for ref in data.refs:
-                key = ref.image_id if self.test_mode else ref.ref_id
+                key = ref.image_id if self.by_image else ref.ref_id
                 groups.setdefault(key, []).append(ref)
             records = [self._record(data.images[refs[0].image_id], refs) for refs in groups.values()]
             if self.all_objects:

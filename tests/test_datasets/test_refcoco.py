@@ -125,6 +125,19 @@ def test_an_evaluation_item_is_one_image_with_all_its_refs(data_root):
     ]
 
 
+def test_a_training_item_can_be_one_image_with_all_its_refs(data_root):
+    dataset = make(data_root, pipeline=TRAINING, by_image=True)
+    assert [[ref['ref_id'] for ref in dataset.get_data_info(index)['refs']] for index in range(len(dataset))] == [
+        [10, 11],
+        [20],
+        [30, 31, 32],
+    ]
+    for index, count in enumerate((2, 1, 3)):
+        expressions = dataset[index]['data_samples'].expressions
+        assert len(expressions.texts) == len(expressions.input_ids) == count
+        assert expressions.masks.shape == (count, 32, 48) and expressions.masks.flatten(1).any(1).all()
+
+
 def test_raw_sentences(data_root):
     assert make(data_root, sentence_field='raw').get_data_info(0)['refs'][0]['sentences'][0] == 'Thing 10 LEFT 0'
     with pytest.raises(ValueError, match='sentence_field'):

@@ -64,20 +64,26 @@ class SelectSentences(BaseTransform):
     """Chooses the sentences of the refs: K expressions.
 
     Sets ``texts`` (K strings), ``ref_ids`` and ``sent_ids`` (K,) int64, and ``mask_index`` (K,) int64: the position in
-    ``refs`` of the expression's ref, and so of its mask. Expressions are in the order of the refs.
+    ``refs`` of the expression's ref, and so of its mask. Expressions are in the order of the refs. Refs that are not drawn
+    are taken out of ``refs``.
 
     Args:
         mode: ``random``: one per ref, drawn from ``results['rng']``; ``all``; ``first``: one per ref, its first (how
             CRIS scores val in training).
+        max_refs: at most so many of the refs, drawn from ``results['rng']``; None: all. It bounds what a training item
+            with many refs takes (``RefCOCODataset(by_image=True)``).
 
     Raises:
-        ValueError: unknown mode, a ref without sentences, or a picture that is mirrored already.
+        ValueError: unknown mode, less than one ref, a ref without sentences, or a picture that is mirrored already.
     """
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, max_refs: int | None = None) -> None:
         if mode not in MODES:
             raise ValueError(f'SelectSentences.mode must be one of {MODES}, got {mode!r}.')
+        if max_refs is not None and max_refs < 1:
+            raise ValueError(f'SelectSentences.max_refs must be at least 1, got {max_refs}.')
         self.mode = mode
+        self.max_refs = max_refs
 
     def transform(self, results: dict) -> dict:
         """Adds ``texts``, ``ref_ids``, ``sent_ids`` and ``mask_index``."""
@@ -86,6 +92,9 @@ class SelectSentences(BaseTransform):
                 f'{name_record(results)}: the picture is mirrored and its sentences would not be: put SelectSentences '
                 'before the flip in the pipeline.'
             )
+        if self.max_refs is not None and len(results['refs']) > self.max_refs:
+            kept = results['rng'].choice(len(results['refs']), self.max_refs, replace=False)
+            results['refs'] = [results['refs'][index] for index in sorted(kept)]
         chosen = [
             (index, ref, number) for index, ref in enumerate(results['refs']) for number in self._choose(ref, results)
         ]

@@ -66,7 +66,23 @@ def test_random_choice_draws_one_per_ref_from_the_generator():
     assert again == drawn[4]
 
 
+def test_no_more_refs_than_asked_for_are_drawn_from_the_generator():
+    drawn = [
+        SelectSentences('random', max_refs=2).transform(dict(refs=refs(), rng=np.random.default_rng(seed)))
+        for seed in range(40)
+    ]
+    assert {tuple(results['ref_ids'].tolist()) for results in drawn} == {(5, 3), (5, 9), (3, 9)}
+    for results in drawn:
+        assert [ref['ref_id'] for ref in results['refs']] == results['ref_ids'].tolist()
+        assert results['mask_index'].tolist() == [0, 1]
+    again = SelectSentences('random', max_refs=2).transform(dict(refs=refs(), rng=np.random.default_rng(4)))
+    assert again['texts'] == drawn[4]['texts']
+    assert len(SelectSentences('first', max_refs=3).transform(dict(refs=refs()))['texts']) == 3
+
+
 def test_choices_that_cannot_be():
+    with pytest.raises(ValueError, match='max_refs'):
+        SelectSentences('random', max_refs=0)
     with pytest.raises(ValueError, match='mode'):
         SelectSentences('last')
     with pytest.raises(ValueError, match=r'a\.jpg \(ref 4\).*no sentence'):
