@@ -64,8 +64,8 @@ class SelectSentences(BaseTransform):
     """Chooses the sentences of the refs: K expressions.
 
     Sets ``texts`` (K strings), ``ref_ids`` and ``sent_ids`` (K,) int64, and ``mask_index`` (K,) int64: the position in
-    ``refs`` of the expression's ref, and so of its mask. Expressions are in the order of the refs. Refs that are not drawn
-    are taken out of ``refs``.
+    ``refs`` of the expression's ref, and so of its mask. Expressions are in the order of the refs. Refs that are not
+    drawn are taken out of ``refs``.
 
     Args:
         mode: ``random``: one per ref, drawn from ``results['rng']``; ``all``; ``first``: one per ref, its first (how
