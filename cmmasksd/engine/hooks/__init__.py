@@ -7,6 +7,7 @@ from cmmasksd.engine.hooks.checkpoint_first_hook import CheckpointFirstHook
 from cmmasksd.engine.hooks.compile_hook import CompileHook
 from cmmasksd.engine.hooks.epoch_seed_hook import EpochSeedHook
 from cmmasksd.engine.hooks.frozen_parts_hook import FrozenPartsHook
+from cmmasksd.engine.hooks.late_distillation_hook import LateDistillationHook
 from cmmasksd.engine.hooks.missed_validation_hook import MissedValidationHook
 from cmmasksd.engine.hooks.non_finite_loss_hook import NonFiniteLossHook
 from cmmasksd.engine.hooks.resume_hook import ResumeHook
@@ -22,6 +23,7 @@ __all__ = [
     'CompileHook',
     'EpochSeedHook',
     'FrozenPartsHook',
+    'LateDistillationHook',
     'MissedValidationHook',
     'NonFiniteLossHook',
     'ReferringVisualizationHook',

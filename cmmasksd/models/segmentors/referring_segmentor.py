@@ -46,6 +46,9 @@ class ReferringSegmentor(BaseModel):
             and not around the loop, for mmengine's loops switch an autocast from outside off. Training follows the
             optimiser's wrapper.
 
+    Attributes:
+        distilling: whether the branches take part in training; :class:`~cmmasksd.engine.LateDistillationHook` turns it.
+
     Raises:
         ValueError: a threshold outside [0, 1), fewer than one expression a chunk, an unknown alignment or precision, or
             a branch named twice; parts whose widths do not fit.
@@ -90,6 +93,7 @@ class ReferringSegmentor(BaseModel):
         self.precision = precision
         self.expressions_per_chunk = expressions_per_chunk
         self.joint_branches = joint_branches and not foreign_norms(self.neck, self.decode_head)
+        self.distilling = True
 
     @property
     def image_needs_text(self) -> bool:
@@ -221,6 +225,10 @@ class ReferringSegmentor(BaseModel):
     def loss(self, inputs: Tensor, input_ids: Tensor, image_index: Tensor | None, masks: Tensor) -> dict[str, Tensor]:
         """The losses of Eq. 9, at the logits' size, in float32."""
         main = self.encode(inputs, input_ids, image_index)
+        if not self.distilling:
+            main_logits = self.segment(main)
+            target = masks_to_logits(masks, main_logits.shape[2:], self.mask_alignment)
+            return self.decode_head.loss_decode(main_logits, target, 'loss_seg') | self._resting_losses(main_logits)
         with frozen_statistics(self.backbone, self.text_encoder, self.neck):
             students = {name: branch.student(self, main) for name, branch in self.distillation.items()}
         main_logits, logits = self.segment_students(main, students)
@@ -228,6 +236,16 @@ class ReferringSegmentor(BaseModel):
         losses = self.decode_head.loss_decode(main_logits, target, 'loss_seg')
         for name, branch in self.distillation.items():
             losses |= branch.loss(logits[name], main_logits, f'loss_{name}', target)
+        return losses
+
+    def _resting_losses(self, like: Tensor) -> dict[str, Tensor]:
+        """Losses of 0 of branches that do not take part; through them their parameters get gradients of 0, which DDP
+        awaits (FSDP, whose parameters are shards, does not).
+        """
+        zero, losses = like.new_zeros(()), {}
+        for name, branch in self.distillation.items():
+            own = [parameter.sum() * 0 for parameter in branch.parameters() if not hasattr(parameter, 'to_local')]
+            losses[f'loss_{name}'] = sum(own, start=zero)
         return losses
 
     def predict(
