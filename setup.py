@@ -29,7 +29,7 @@ SHIPPED = [
     'tools/**/*.sh',
     'demo/*.py',
 ]
-OF_A_CHECKOUT = ['tools/quickstart.sh', 'tools/run_tests.sh']
+OF_A_CHECKOUT = ['tools/quickstart.sh', 'tools/run_tests.sh', 'tools/build_docs.sh']
 
 setup(
     name='cmmasksd',
@@ -57,6 +57,7 @@ setup(
         'onedl': read_requirements('mminstall'),
         'openmmlab': read_requirements('openmmlab'),
         'tests': TESTS,
+        'docs': read_requirements('docs'),
         'dev': TESTS + read_requirements('dev'),
         'onnx': read_requirements('onnx'),
         'web': read_requirements('web'),

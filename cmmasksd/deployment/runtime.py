@@ -108,7 +108,7 @@ def letterbox(original: Size, size: Size) -> tuple[Size, Size]:
 
 
 def resize(maps: np.ndarray, size: Size, align_corners: bool = False) -> np.ndarray:
-    """Cubic interpolation of (K, h, w) float32, as torch and OpenCV do it: (K, *size)."""
+    """Cubic interpolation of (K, h, w) float32, as torch and OpenCV do it: (K, height, width)."""
     if maps.shape[1:] == tuple(size):
         return maps
     down, across = (_weights(old, new, align_corners) for old, new in zip(maps.shape[1:], size))

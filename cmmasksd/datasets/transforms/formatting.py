@@ -19,9 +19,8 @@ class PackReferringInputs(BaseTransform):
     with
 
     * ``expressions``: ``InstanceData`` with ``texts`` (K strings), ``input_ids`` (K, L) int64, and where the sample is
-    annotated ``masks``,
-      ``ref_ids`` (K,) int64 and ``sent_ids`` (K,) int64. ``masks`` is (K, H, W) float32 in [0, 1], letterboxed, in
-      training, and (K, height, width) bool, at the picture's own size, in evaluation
+      annotated ``masks``, ``ref_ids`` (K,) int64 and ``sent_ids`` (K,) int64. ``masks`` is (K, H, W) float32 in
+      [0, 1], letterboxed, in training, and (K, height, width) bool, at the picture's own size, in evaluation
       (``LetterboxResize(resize_masks=False)``);
     * ``objects``, where they were loaded: ``InstanceData`` with ``masks`` (O, height, width) bool, all annotated
       objects;
