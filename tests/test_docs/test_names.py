@@ -1,11 +1,11 @@
-"""What the documents point to is there."""
+"""What the documents name is there."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*ROOT.glob('*.md'), *(ROOT / 'docs').rglob('*.md'), *(ROOT / 'configs').rglob('*.md')]
 SCRIPTS = [*ROOT.glob('tools/**/*.sh'), ROOT / 'pyproject.toml', *ROOT.glob('requirements/*.txt')]
 
