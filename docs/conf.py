@@ -44,6 +44,8 @@ html_additional_pages = {'index': 'moved.html'}
 templates_path = ['_templates']
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
+html_use_index = False
 
 
 def setup(app: Sphinx) -> None:

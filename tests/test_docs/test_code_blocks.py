@@ -23,7 +23,6 @@ from tests.test_docs.code_blocks import BLOCKS, ROOT, Block
 from tests.test_docs.commands import configs_of, overrides_of, read_commands, unknown_options
 from tests.untrained import MODEL, make_pictures, make_run
 
-pytest.importorskip('sybil', reason='needs sybil: pip install -r requirements/tests.txt')
 RUN = [block for block in BLOCKS if block.reason is None]
 COMMANDS = [(block, command) for block in BLOCKS if block.language == 'bash' for command in read_commands(block.source)]
 PICTURES = ('zebras.jpg', 'a.jpg', 'b.jpg', 'holidays/c.jpg', 'old/d.png', 'photos/street.jpg', 'photos/park.jpg')

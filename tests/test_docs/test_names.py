@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from cmmasksd.datasets.refer.published import PUBLISHED_COUNTS
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*ROOT.glob('*.md'), *(ROOT / 'docs').rglob('*.md'), *(ROOT / 'configs').rglob('*.md')]
 SCRIPTS = [*ROOT.glob('tools/**/*.sh'), ROOT / 'pyproject.toml', *ROOT.glob('requirements/*.txt')]
@@ -44,3 +46,46 @@ def test_lines_fit_beside_one_another() -> None:
     ]
     assert not long
     assert len(files) > 15
+
+
+def test_counts_that_documents_give_are_the_published_ones() -> None:
+    rows = re.findall(
+        r'^\| (RefCOCO\S*) \| (\w+) \| (.+) \|$', (ROOT / 'docs/keeping_data.md').read_text(), re.MULTILINE
+    )
+    given = {
+        (name.lower(), split_by, split): int(count.replace(',', ''))
+        for name, split_by, cell in rows
+        for split, count in re.findall(r'(\w+) ([\d,]+\d)', cell)
+    }
+    assert given == {
+        (*key, split): sentences
+        for key, splits in PUBLISHED_COUNTS.items()
+        for split, (_, _, sentences) in splits.items()
+        if sentences is not None and key != ('refcoco', 'google')
+    }
+    assert len(given) == 11
+
+
+def test_each_equation_table_and_figure_of_the_paper_has_a_row() -> None:
+    text = (ROOT / 'docs/paper_to_code.md').read_text()
+    parts = {name: part for name, _, part in (part.partition('\n') for part in text.split('\n## ')[1:])}
+    names = {name: re.findall(r'^\| ([\w, ]+?) \|', part, re.MULTILINE) for name, part in parts.items()}
+    firsts = {name: [re.match(r'\d(?:, \d)?\w?', each) for each in column] for name, column in names.items()}
+    found = {name: [match.group() for match in matches if match] for name, matches in firsts.items()}
+    assert found['Equations'] == [str(number) for number in range(1, 10)]
+    assert found['Tables'] == ['1', '2', '3a', '3b', '3c', '4a', '4b', '4c', '5']
+    assert found['Figures'] == ['1', '2', '3', '4, 5']
+
+
+def test_classes_and_functions_that_the_map_names_are_in_the_files_it_links() -> None:
+    text = (ROOT / 'docs/paper_to_code.md').read_text()
+    tried = 0
+    for row in (line for line in text.splitlines() if line.startswith('|')):
+        for cell in row.split('|'):
+            linked = [(ROOT / 'docs' / path).resolve() for path in re.findall(r'\]\((\.\./\S+?\.py)\)', cell)]
+            code = '\n'.join(path.read_text() for path in linked)
+            for name in re.findall(r'`(?!model)(\w+(?:\.\w+)?)`', cell) if linked else ():
+                words = name.split('.')
+                assert all(re.search(rf'(?:class|def) {word}\b|\b{word}:', code) for word in words), f'{name}: {row}'
+                tried += 1
+    assert tried > 8
