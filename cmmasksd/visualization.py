@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib
@@ -27,6 +28,10 @@ Color = tuple[int, int, int]
 
 PREDICTION_COLOR: Color = (235, 52, 82)
 GROUND_TRUTH_COLOR: Color = (24, 160, 88)
+# told apart by people who are colour-blind too (Okabe and Ito's palette)
+HIT_COLOR: Color = (0, 114, 178)
+OVER_COLOR: Color = (213, 94, 0)
+UNDER_COLOR: Color = (240, 228, 66)
 PAPER: Color = (255, 255, 255)
 INK: Color = (20, 20, 20)
 OPACITY = 0.5
@@ -109,6 +114,7 @@ def draw_panel(
     predictions: Masks | None = None,
     ground_truth: Masks | None = None,
     opacity: float = OPACITY,
+    errors: bool = False,
 ) -> np.ndarray:
     """One row per expression: the picture, the prediction over it, the ground truth over it; above them the expression.
 
@@ -120,6 +126,8 @@ def draw_panel(
         predictions: (K, height, width), bool or probabilities; None leaves the column out.
         ground_truth: likewise.
         opacity: of the masks' colour, from 0 (outlines alone) to 1.
+        errors: add a column, where both masks are given, of what is hit, over-segmented and under-segmented, in three
+            colours (as in Fig. 4 and 5).
 
     Returns:
         The panel, (rows, columns, 3) uint8 RGB.
@@ -137,12 +145,35 @@ def draw_panel(
 
     tile = _to_tile(image)
     titles = [('image', INK)] + [(name, color) for name, _, color in columns]
-    panel = [_side_by_side([_caption(tile.shape[1], name, ink=color) for name, color in titles])]
+    heads = [_caption(tile.shape[1], name, ink=color) for name, color in titles]
+    errors = errors and len(columns) == 2
+    panel = [_side_by_side([*heads, _legend(tile.shape[1])] if errors else heads)]
     for index, expression in enumerate(expressions):
-        row = _side_by_side([tile] + [_overlay(tile, masks[index], color, opacity) for _, masks, color in columns])
-        note = _iou_note(*(masks[index] for _, masks, _ in columns)) if len(columns) == 2 else ''
+        tiles = [tile] + [_overlay(tile, masks[index], color, opacity) for _, masks, color in columns]
+        pair = [masks[index] for _, masks, _ in columns]
+        row = _side_by_side([*tiles, _errors(tile, *pair, opacity)] if errors else tiles)
+        note = _iou_note(*pair) if len(pair) == 2 else ''
         panel += [_caption(row.shape[1], expression, note), row, _blank(GAP, row.shape[1])]
     return np.concatenate(panel)
+
+
+def _errors(tile: np.ndarray, prediction: np.ndarray, truth: np.ndarray, opacity: float) -> np.ndarray:
+    """The tile with what is hit, what is covered wrongly and what is missed."""
+    parts = [(prediction & truth, HIT_COLOR), (prediction & ~truth, OVER_COLOR), (truth & ~prediction, UNDER_COLOR)]
+    for mask, color in parts:
+        tile = _overlay(tile, mask, color, opacity) if mask.any() else tile
+    return tile
+
+
+def _legend(width: int) -> np.ndarray:
+    """A strip that names the colours of :func:`_errors`, each after a square of it."""
+    strip = Image.new('RGB', (width, LINE_HEIGHT), PAPER)
+    draw, left = ImageDraw.Draw(strip), GAP
+    for name, color in (('hit', HIT_COLOR), ('over', OVER_COLOR), ('under', UNDER_COLOR)):
+        draw.rectangle((left, 4, left + 11, 15), fill=color, outline=INK)
+        draw.text((left + 16, 0), name, fill=INK, font=_font())
+        left += 16 + int(_font().getlength(name)) + 3 * GAP
+    return np.asarray(strip)
 
 
 def _iou_note(prediction: np.ndarray, truth: np.ndarray) -> str:
@@ -216,7 +247,17 @@ def can_open_windows() -> bool:
 
 @VISUALIZERS.register_module()
 class ReferringVisualizer(Visualizer):
-    """mmengine's visualizer for samples with expressions: draws :func:`draw_panel`."""
+    """mmengine's visualizer for samples with expressions: draws :func:`draw_panel`.
+
+    Args:
+        name: of the instance, as mmengine has it.
+        errors: draw a column of what is hit, over-segmented and under-segmented, where ground truth is drawn.
+        kwargs: of mmengine's visualizer.
+    """
+
+    def __init__(self, name: str = 'visualizer', errors: bool = True, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.errors = errors
 
     @master_only
     def add_datasample(
@@ -252,7 +293,7 @@ class ReferringVisualizer(Visualizer):
         expressions = data_sample.expressions
         predicted = data_sample.predictions.masks if draw_pred and 'predictions' in data_sample else None
         truth = expressions.masks if draw_gt and 'masks' in expressions else None
-        panel = draw_panel(image, expressions.texts, predicted, truth)
+        panel = draw_panel(image, expressions.texts, predicted, truth, errors=self.errors)
         if out_file is not None:
             write_picture(panel, out_file)
         if show and can_open_windows():

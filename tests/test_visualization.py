@@ -12,8 +12,12 @@ from cmmasksd.registry import VISUALIZERS
 from cmmasksd.visualization import (
     GAP,
     GROUND_TRUTH_COLOR,
+    HIT_COLOR,
+    LINE_HEIGHT,
     LONGER_SIDE,
+    OVER_COLOR,
     PREDICTION_COLOR,
+    UNDER_COLOR,
     ReferringVisualizer,
     can_open_windows,
     draw_pair,
@@ -77,6 +81,24 @@ def test_masks_lie_where_they_should():
     assert [pixel(column, 55, 70) for column in range(3)] == [(200, 100, 0)] * 3
 
 
+def test_errors_are_told_apart_by_colour():
+    panel = draw_panel(IMAGE, ['left zebra'], PREDICTION[:1], TRUTH[:1], opacity=1, errors=True)
+    assert panel.shape[1] == 4 * TILE_WIDTH + 3 * GAP
+    bottom, scale = panel.shape[0] - GAP - TILE_HEIGHT, LONGER_SIDE / WIDTH
+    left = 3 * (TILE_WIDTH + GAP)
+    colors = [tuple(panel[bottom + int(25 * scale), left + int(x * scale)]) for x in (5, 18, 32, 48, 70)]
+    assert colors == [(200, 100, 0), UNDER_COLOR, HIT_COLOR, OVER_COLOR, (200, 100, 0)]
+    legend = panel[:LINE_HEIGHT, left:].reshape(-1, 3).tolist()
+    assert all(list(color) in legend for color in (HIT_COLOR, OVER_COLOR, UNDER_COLOR))
+
+
+def test_errors_need_both_masks():
+    assert np.array_equal(
+        draw_panel(IMAGE, ['left zebra'], PREDICTION[:1], errors=True),
+        draw_panel(IMAGE, ['left zebra'], PREDICTION[:1]),
+    )
+
+
 def test_tensors_and_probabilities():
     expected = draw_panel(IMAGE, ['a', 'b'], PREDICTION, TRUTH)
     assert np.array_equal(
@@ -124,7 +146,7 @@ def test_files_and_backends(tmp_path):
     out_file = tmp_path / 'new' / 'folder' / 'panel.png'
     visualizer.add_datasample('val_1', IMAGE, make_sample(), out_file=str(out_file), step=3)
     written = cv2.cvtColor(cv2.imread(str(out_file)), cv2.COLOR_BGR2RGB)
-    assert np.array_equal(written, draw_panel(IMAGE, ['left zebra', 'the tree'], PREDICTION, TRUTH))
+    assert np.array_equal(written, draw_panel(IMAGE, ['left zebra', 'the tree'], PREDICTION, TRUTH, errors=True))
     assert len(list(tmp_path.rglob('vis_image/val_1_3.png'))) == 1
 
 
@@ -148,7 +170,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 @pytest.mark.parametrize(
     ('predicted', 'draw_gt', 'draw_pred', 'columns'),
     [
-        (True, True, True, 3),
+        (True, True, True, 4),
         (True, False, True, 2),
         (True, True, False, 2),
         (False, True, True, 2),
