@@ -7,16 +7,10 @@ second, but passed links that lead out of ``docs/`` without a word, and reads no
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from pygments.lexers.special import TextLexer  # noqa: E402
-from sphinx.application import Sphinx  # noqa: E402
-
-import cmmasksd  # noqa: E402
+import cmmasksd
 
 project = 'cmmasksd'
 version = release = cmmasksd.__version__
