@@ -35,6 +35,34 @@ def test_files_that_documents_name_exist() -> None:
     assert len(named) > 20
 
 
+def anchors(document: Path) -> set[str]:
+    """The places of a page that a forge makes of its headings."""
+    headings = re.findall(r'^#+ (.+)$', document.read_text(), re.MULTILINE)
+    words = [re.sub(r'[^\w\- ]', '', re.sub(r'[`*]|\]\(.*?\)', '', heading)) for heading in headings]
+    return {each.strip().lower().replace(' ', '-') for each in words}
+
+
+def test_relative_links_lead_somewhere_on_a_forge() -> None:
+    lost, tried = [], 0
+    for document in [*DOCUMENTS, *(ROOT / 'projects').rglob('*.md')]:
+        for link in re.findall(r'\]\(([^)\s]+)\)', re.sub(r'```.*?```', '', document.read_text(), flags=re.DOTALL)):
+            path, _, place = link.partition('#')
+            if re.match(r'\w+:', link):
+                continue
+            target = (document.parent / path).resolve() if path else document
+            if not target.exists() or (place and place not in anchors(target)):
+                lost.append(f'{document.relative_to(ROOT)}: {link}')
+            tried += 1
+    assert not lost
+    assert tried > 150
+
+
+def test_the_readme_is_short_and_shows_a_picture_at_once() -> None:
+    lines = (ROOT / 'README.md').read_text().splitlines()
+    assert len(lines) < 150
+    assert any(line.startswith('![') for line in lines[:15])
+
+
 def test_lines_fit_beside_one_another() -> None:
     """At most 120 characters; Python is ruff's business, and the row of a table cannot be broken."""
     files = [*DOCUMENTS, *SCRIPTS]
