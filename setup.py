@@ -59,6 +59,7 @@ setup(
         'tests': TESTS,
         'docs': read_requirements('docs'),
         'dev': TESTS + read_requirements('dev'),
+        'annotation': read_requirements('annotation'),
         'onnx': read_requirements('onnx'),
         'web': read_requirements('web'),
         **{re.match(r'[\w-]+', line).group(): [line] for line in OPTIONAL},

@@ -30,7 +30,7 @@ FLOORS = {
     ),
     **dict.fromkeys(['datasets', 'models', 'evaluation', 'engine', 'visualization'], 1),
     'apis': 2,
-    **dict.fromkeys(['web', 'cli', 'deployment'], 3),
+    **dict.fromkeys(['annotation', 'web', 'cli', 'deployment'], 3),
     '__main__': 4,
 }
 COMPONENTS = {'backbones', 'text_encoders', 'necks', 'decode_heads', 'distillation', 'segmentors'}

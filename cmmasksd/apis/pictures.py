@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Picture = str | Path | Image.Image | np.ndarray
+MOST_MEGAPIXELS = 100  # of a stranger's picture
 
 
 def as_input(picture: Picture) -> dict[str, Any]:
@@ -60,6 +62,31 @@ def distinct_stems(pictures: Sequence[str]) -> list[str]:
         taken.add(name)
         names.append(name)
     return names
+
+
+def check_picture(picture: str | BinaryIO, name: str | None = None) -> None:
+    """Looks at a picture's header; its pixels are read with the model's own reader later.
+
+    Args:
+        picture: its file, or that file opened.
+        name: for messages; None: the file's.
+
+    Raises:
+        ValueError: no picture, or one of too many pixels.
+    """
+    name = name or (Path(picture).name if isinstance(picture, str) else 'the picture')
+    limit = f'at most {MOST_MEGAPIXELS} are taken, so make it smaller first.'
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            with Image.open(picture) as opened:
+                pixels = opened.width * opened.height
+    except Image.DecompressionBombError:
+        raise ValueError(f'{name} has far more megapixels than fit: {limit}') from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        raise ValueError(f'{name} is no picture that can be read: take a JPEG, PNG or WebP file.') from None
+    if pixels > MOST_MEGAPIXELS * 10**6:
+        raise ValueError(f'{name} has {pixels / 10**6:.0f} megapixels: {limit}')
 
 
 def _is_picture(path: Path) -> bool:

@@ -26,6 +26,7 @@ class Door(NamedTuple):
 DOORS = {
     'segment': Door('cmmasksd.cli.segment', 'find what sentences refer to, in pictures or in a whole table of them'),
     'web': Door('web.py', 'the same in a browser'),
+    'label-studio': Door('label_studio.py', 'answer Label Studio with masks'),
     'convert': Door('dataset_converters/convert_custom.py', 'make a trainable set and its config of your own table'),
     'check': Door('dataset_converters/check_refer.py', 'find everything that is wrong with a data set'),
     'train': Door('train.py', 'train a model'),

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from cmmasksd.apis.pictures import check_picture
 
 MOST_SENTENCES = 24  # three rounds of the palette
 MOST_LETTERS = 500  # of a sentence; CLIP's text tower reads some 75 words
-MOST_MEGAPIXELS = 100
 
 
 @dataclass(frozen=True)
@@ -69,24 +67,3 @@ def read_sentences(text: str) -> tuple[str, ...]:
                 'sentence a line.'
             )
     return sentences
-
-
-def check_picture(path: str) -> None:
-    """Looks at a picture's header; its pixels are read with the model's own reader later.
-
-    Raises:
-        ValueError: no picture, or one of too many pixels.
-    """
-    name = Path(path).name
-    limit = f'at most {MOST_MEGAPIXELS} are taken, so make it smaller first.'
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                pixels = picture.width * picture.height
-    except Image.DecompressionBombError:
-        raise ValueError(f'{name} has far more megapixels than fit: {limit}') from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        raise ValueError(f'{name} is no picture that can be read: take a JPEG, PNG or WebP file.') from None
-    if pixels > MOST_MEGAPIXELS * 10**6:
-        raise ValueError(f'{name} has {pixels / 10**6:.0f} megapixels: {limit}')
