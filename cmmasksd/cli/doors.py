@@ -27,6 +27,8 @@ DOORS = {
     'segment': Door('cmmasksd.cli.segment', 'find what sentences refer to, in pictures or in a whole table of them'),
     'web': Door('web.py', 'the same in a browser'),
     'label-studio': Door('label_studio.py', 'answer Label Studio with masks'),
+    'to-label-studio': Door('dataset_converters/to_label_studio.py', 'make labelled tasks of predictions'),
+    'from-label-studio': Door('dataset_converters/from_label_studio.py', 'make a table of what was labelled there'),
     'convert': Door('dataset_converters/convert_custom.py', 'make a trainable set and its config of your own table'),
     'check': Door('dataset_converters/check_refer.py', 'find everything that is wrong with a data set'),
     'train': Door('train.py', 'train a model'),
