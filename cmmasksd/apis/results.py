@@ -15,12 +15,14 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from cmmasksd.apis.fifty_one import make_detections
 from cmmasksd.models.mask_alignment import MaskAlignment, logits_to_masks
 from cmmasksd.strict_json import to_json
 from cmmasksd.structures import Letterbox
 from cmmasksd.visualization import draw_panel, write_picture
 
 if TYPE_CHECKING:
+    from fiftyone import Detections as FiftyOneDetections
     from supervision import Detections
 
 PIXELS_AT_ONCE = 2**24  # masks are enlarged so many pixels at a time: 64 MB of float32
@@ -120,6 +122,15 @@ class ReferringResult:
             class_id=np.arange(len(self.expressions)),
             data=dict(class_name=np.array(self.expressions)),
         )
+
+    def to_fiftyone(self) -> FiftyOneDetections:
+        """The masks as ``fiftyone.Detections``: ``label`` is the expression, ``confidence`` the score. Empty masks are
+        left out, for they have no box.
+
+        Raises:
+            ImportError: FiftyOne is not installed.
+        """
+        return make_detections(zip(self.expressions, self.scores.tolist(), self.masks))
 
     def save(self, folder: str | Path, stem: str | None = None) -> list[Path]:
         """Writes ``STEM.json`` (:meth:`to_dict`), ``STEM_panel.png`` and a mask an expression, ``STEM_1.png`` ..., of 0

@@ -103,3 +103,11 @@ def test_without_supervision_it_says_what_to_install(result: ReferringResult, mo
     monkeypatch.setitem(__import__('sys').modules, 'supervision', None)
     with pytest.raises(ImportError, match=r"pip install 'cmmasksd\[supervision\]'"):
         result.to_supervision()
+
+
+def test_fiftyone_is_handed_what_is_there(result: ReferringResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[tuple[str, float, np.ndarray]] = []
+    monkeypatch.setattr(results_module, 'make_detections', handed.extend)
+    result.to_fiftyone()
+    assert [(text, score) for text, score, _ in handed] == list(zip(result.expressions, result.scores.tolist()))
+    assert np.array_equal(np.stack([mask for *_, mask in handed]), result.masks)
