@@ -29,7 +29,7 @@ FLOORS = {
         0,
     ),
     **dict.fromkeys(['datasets', 'models', 'evaluation', 'engine', 'visualization'], 1),
-    'apis': 2,
+    **dict.fromkeys(['apis', 'scoring'], 2),
     **dict.fromkeys(['annotation', 'web', 'cli', 'deployment'], 3),
     '__main__': 4,
 }

@@ -32,7 +32,7 @@ DOORS = {
     'convert': Door('dataset_converters/convert_custom.py', 'make a trainable set and its config of your own table'),
     'check': Door('dataset_converters/check_refer.py', 'find everything that is wrong with a data set'),
     'train': Door('train.py', 'train a model'),
-    'evaluate': Door('test.py', 'evaluate a checkpoint on the splits of its config'),
+    'evaluate': Door('cmmasksd.cli.evaluate', "evaluate a checkpoint, or score anyone's masks by a protocol"),
     'test': Door('test.py', "evaluate, by OpenMMLab's name"),
     'export': Door('deployment/export_onnx.py', 'make ONNX graphs of a model, to run without torch'),
     'publish': Door('misc/publish_model.py', 'make a file or folder to pass on of a checkpoint'),
@@ -61,7 +61,7 @@ def _enter(name: str, arguments: list[str]) -> None:
     target = DOORS[name].target
     try:
         if target.endswith('.py'):
-            _run_script(TOOLS / target)
+            run_script(TOOLS / target)
         else:
             run: Callable[[], None] = importlib.import_module(target).main
             run()
@@ -69,7 +69,7 @@ def _enter(name: str, arguments: list[str]) -> None:
         raise SystemExit(CTRL_C) from None
 
 
-def _run_script(path: Path) -> None:
+def run_script(path: Path) -> None:
     """Runs a script as Python would, but under the name in ``sys.argv``, which runpy would replace."""
     before, script = sys.modules['__main__'], ModuleType('__main__')
     script.__file__ = str(path)
