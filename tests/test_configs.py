@@ -128,7 +128,8 @@ def test_pipelines_agree_with_the_towers(name):
     for loader in LOADERS:
         assert tuple(step_of(cfg, loader, 'LetterboxResize').size) == tuple(model.backbone.image_size)
         assert step_of(cfg, loader, 'LetterboxResize').get('resize_masks', True) == (loader == 'train_dataloader')
-        assert step_of(cfg, loader, 'SelectSentences').mode == ('random' if loader == 'train_dataloader' else 'all')
+        drawn = loader == 'train_dataloader' and not cfg[loader].dataset.get('by_image')
+        assert step_of(cfg, loader, 'SelectSentences').mode == ('random' if drawn else 'all')
         lengths.add(step_of(cfg, loader, 'TokenizeExpressions').token_length)
     assert len(lengths) == 1
     assert model.text_encoder.min_tokens <= lengths.pop() <= model.text_encoder.max_tokens
@@ -168,8 +169,9 @@ def test_data_lie_where_the_readme_says_and_are_loaded_by_workers_where_pictures
     for loader in (cfg[loader] for loader in LOADERS):
         assert loader.dataset.data_root == ('data/refshapes' if small else 'data/refer')
         assert not small or loader.dataset.dataset in ('refshapes', 'refshapes-benchmark')
+        by_image = loader.dataset.get('by_image', False)  # the benchmark's pictures bring four sentences each
         batch = (loader.batch_size, loader.num_workers, loader.persistent_workers)
-        assert batch == ((16, 0, False) if small else (4, 4, True))
+        assert batch == ((8 if by_image else 16, 0, False) if small else (4, 4, True))
 
 
 @pytest.mark.parametrize('name', CONFIGS)

@@ -3,6 +3,7 @@
 from cmmasksd.models.backbones import ImageBackboneAdapter, OpenCLIPVisionTransformer, TimmBackbone
 from cmmasksd.models.data_preprocessor import ReferringDataPreprocessor
 from cmmasksd.models.decode_heads import DecodeHeadAdapter, VisionLanguageDecodeHead
+from cmmasksd.models.dice import DiceLoss
 from cmmasksd.models.distillation import AMLRIS, LMVSD, VMLSD, DropoutSelfDistillation
 from cmmasksd.models.necks import CrossModalFPN
 from cmmasksd.models.segmentors import ReferringSegmentor, ReferringTTAModel
@@ -14,6 +15,7 @@ __all__ = [
     'VMLSD',
     'CrossModalFPN',
     'DecodeHeadAdapter',
+    'DiceLoss',
     'DropoutSelfDistillation',
     'HuggingFaceTextEncoder',
     'ImageBackboneAdapter',

@@ -83,9 +83,9 @@ class LossTerm(nn.Module):
 
     def _try_out(self, config: Config) -> None:
         """Takes the gradient once: many losses are made for several classes and give 0, always, for one channel."""
-        with torch.enable_grad():
-            logits = torch.linspace(-2, 2, 128, device='cpu').view(2, 1, 8, 8).requires_grad_()
-            target = torch.linspace(0, 1, 128, device='cpu').view(2, 1, 8, 8)
+        with torch.device('cpu'), torch.enable_grad():  # also where the model is built on the meta device
+            logits = torch.linspace(-2, 2, 128).view(2, 1, 8, 8).requires_grad_()
+            target = torch.linspace(0, 1, 128).view(2, 1, 8, 8)
             try:
                 (gradient,) = torch.autograd.grad(self(logits, target.flip(3)), logits)
             except Exception as error:  # whatever a stranger's loss makes of what it is not made for

@@ -13,7 +13,9 @@ from tables.runs import Run, write
 from .reading import Experiment, Settings
 
 
-def plan(experiment: Experiment, arms: Sequence[str], conditions: Sequence[str], seeds: Sequence[int], folder: Path):
+def plan(
+    experiment: Experiment, arms: Sequence[str], conditions: Sequence[str], seeds: Sequence[int], folder: Path
+) -> list[Run]:
     """The runs, seed by seed, so that a first number of everything is there early.
 
     Args:
@@ -24,7 +26,7 @@ def plan(experiment: Experiment, arms: Sequence[str], conditions: Sequence[str],
         folder: work dir of all.
 
     Returns:
-        :class:`~tables.runs.Run` objects, whose rows are ``condition/arm``.
+        Their rows are ``condition/arm``.
     """
     runs = []
     for seed in seeds:
