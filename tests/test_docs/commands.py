@@ -15,6 +15,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from cmmasksd.cli.doors import DOORS
+from cmmasksd.cli.evaluate import make_parser
 from tests.test_docs.code_blocks import ROOT
 
 OF_SCRIPTS = {
@@ -73,7 +74,8 @@ def unknown_options(command: list[str]) -> list[str]:
     if tool.endswith('.sh'):
         known = (ROOT / tool).read_text()
     else:
-        known = help_of(tool)
+        # the door tells of scoring once a protocol is named
+        known = make_parser().format_help() if '--protocol' in command else help_of(tool)
         assert 'usage' in known, f'{tool} has no help'
     place = next((place for place, word in enumerate(command) if word in ('cmmasksd', tool)), 0)
     given = [word.partition('=')[0] for word in command[place:] if re.match(r'--[a-z]', word)]

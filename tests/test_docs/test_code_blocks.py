@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -124,26 +123,23 @@ def small(source: str) -> str:
     return source
 
 
-@pytest.fixture(scope='module')
-def namespaces() -> dict[Path, dict[str, Any]]:
-    """What the earlier blocks of each page have defined; a reader has these names from elsewhere."""
-    return {}
-
-
-@pytest.mark.parametrize('block', RUN, ids=str)
-def test_it_runs(
-    block: Block, folder: Path, namespaces: dict[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize('page', list(dict.fromkeys(block.page for block in RUN)), ids=lambda page: page.name)
+def test_it_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page by page: a block knows what those above it have defined."""
     monkeypatch.chdir(folder)
-    if block.language == 'bash':
-        shutil.rmtree(folder / 'data', ignore_errors=True)  # each page converts the same table anew
-        command = ['bash', '-euc', small(block.source)]
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, f'{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}'
-        return
-    known = dict(__name__='__page__', pairs=[('a.jpg', ['left zebra'])], paths=['a.jpg', 'b.jpg'])
-    namespace = namespaces.setdefault(block.page, known)
-    exec(compile(small(block.source), str(block), 'exec', dont_inherit=True), namespace)
+    namespace = dict(__name__='__page__', pairs=[('a.jpg', ['left zebra'])], paths=['a.jpg', 'b.jpg'])
+    for block in (block for block in RUN if block.page == page):
+        if block.language == 'bash':
+            run_commands(block, folder)
+        else:
+            exec(compile(small(block.source), str(block), 'exec', dont_inherit=True), namespace)
+
+
+def run_commands(block: Block, folder: Path) -> None:
+    shutil.rmtree(folder / 'data', ignore_errors=True)  # each page converts the same table anew
+    command = ['bash', '-euc', small(block.source)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f'{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}'
 
 
 def test_what_ran_left_masks(folder: Path) -> None:
