@@ -155,6 +155,21 @@ def test_where_sentences_come_from(
         assert [row['sentence'] for row in to_rows(export[1:], root)[0]] == [expected]
 
 
+def test_each_region_has_texts_of_its_own(export: Tasks, root: Path) -> None:
+    """A second object, whose text area an annotator gave two sentences; the prompt above holds what was typed."""
+    results = export[0]['annotations'][0]['result']
+    brush, text = deepcopy(results)
+    value = dict(text=['the star', 'red thing'])
+    mask = np.zeros((128, 128), bool)
+    mask[:9, :9] = True
+    brush.update(id='second', value=dict(brush['value'], rle=encode_brush(mask)))
+    results += [brush, dict(text, id='second', value=value)]
+    results.append(dict(text, id='of no region', from_name='prompt', value=dict(text=['something else'])))
+    rows, _ = to_rows(export[:1], root)
+    assert [row['sentence'] for row in rows] == [['the green circle'], ['the star', 'red thing']]
+    assert coco_mask.area(rows[1]['mask']) == 81
+
+
 def test_a_sentence_that_was_typed_for_the_only_object_counts(export: Tasks, root: Path) -> None:
     results = export[0]['annotations'][0]['result']
     results[1].update(id='of no region', from_name='prompt')
