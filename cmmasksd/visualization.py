@@ -151,8 +151,8 @@ def draw_panel(
     for index, expression in enumerate(expressions):
         tiles = [tile] + [_overlay(tile, masks[index], color, opacity) for _, masks, color in columns]
         pair = [masks[index] for _, masks, _ in columns]
-        row = _side_by_side([*tiles, _errors(tile, *pair, opacity)] if errors else tiles)
-        note = _iou_note(*pair) if len(pair) == 2 else ''
+        row = _side_by_side([*tiles, _errors(tile, pair[0], pair[1], opacity)] if errors else tiles)
+        note = _iou_note(pair[0], pair[1]) if len(pair) == 2 else ''
         panel += [_caption(row.shape[1], expression, note), row, _blank(GAP, row.shape[1])]
     return np.concatenate(panel)
 

@@ -50,16 +50,16 @@ class Prediction:
         Raises:
             PredictionError: a malformed segmentation, or one of a picture of another size.
         """
-        rle = self.segmentation
         try:
-            if isinstance(rle, list):
-                rle = coco_mask.merge(coco_mask.frPyObjects(clean_segmentation(rle, *size)[0], *size)) if rle else None
-            else:
-                rle, _ = clean_segmentation(rle, *size)
-                rle = coco_mask.frPyObjects(rle, *size) if isinstance(rle['counts'], list) else rle
+            cleaned = clean_segmentation(self.segmentation, *size)[0] if self.segmentation else []
         except ReferError as error:
             raise PredictionError(f'{self.place}: {error}') from None
-        return np.zeros(size, bool) if rle is None else coco_mask.decode(rle).view(bool)
+        if not cleaned:
+            return np.zeros(size, bool)
+        if isinstance(cleaned, list):
+            return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(cleaned, *size))).view(bool)
+        listed = isinstance(cleaned['counts'], list)
+        return coco_mask.decode(coco_mask.frPyObjects(cleaned, *size) if listed else cleaned).view(bool)
 
 
 def read_predictions(path: Path) -> Iterator[Prediction]:
