@@ -46,6 +46,7 @@ NAMES = {
         'DiceLoss',
         'DropoutSelfDistillation',
         'LMVSD',
+        'MaskRIS',
         'VMLSD',
     ],
     'METRICS': ['ReferringIoUMetric'],

@@ -4,7 +4,7 @@ from cmmasksd.models.backbones import ImageBackboneAdapter, OpenCLIPVisionTransf
 from cmmasksd.models.data_preprocessor import ReferringDataPreprocessor
 from cmmasksd.models.decode_heads import DecodeHeadAdapter, VisionLanguageDecodeHead
 from cmmasksd.models.dice import DiceLoss
-from cmmasksd.models.distillation import AMLRIS, LMVSD, VMLSD, DropoutSelfDistillation
+from cmmasksd.models.distillation import AMLRIS, LMVSD, VMLSD, DropoutSelfDistillation, MaskRIS
 from cmmasksd.models.necks import CrossModalFPN
 from cmmasksd.models.segmentors import ReferringSegmentor, ReferringTTAModel
 from cmmasksd.models.text_encoders import HuggingFaceTextEncoder, OpenCLIPTextTransformer
@@ -19,6 +19,7 @@ __all__ = [
     'DropoutSelfDistillation',
     'HuggingFaceTextEncoder',
     'ImageBackboneAdapter',
+    'MaskRIS',
     'OpenCLIPTextTransformer',
     'OpenCLIPVisionTransformer',
     'ReferringDataPreprocessor',

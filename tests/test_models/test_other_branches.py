@@ -1,4 +1,4 @@
-"""Branches that are not the paper's: controls of what guides the masks, a pass without masks, and AMLRIS."""
+"""Branches that are not the paper's: controls of what guides the masks, a pass without masks, AMLRIS and MaskRIS."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_an_unknown_guidance_is_refused():
         MODELS.build(dict(type='LMVSD', embed_dims=dict(image=4, text=4), guidance='best'))
 
 
-@pytest.mark.parametrize('name', ['AMLRIS', 'DropoutSelfDistillation'])
+@pytest.mark.parametrize('name', ['AMLRIS', 'DropoutSelfDistillation', 'MaskRIS'])
 def test_students_train_all_that_they_share(tiny_model, make_batch, name):
     model = tiny_model(distillation=branch_of(name)).train()
     inputs, ids, index, masks = preprocess(model, make_batch((2, 1)))
@@ -47,7 +47,8 @@ def test_students_train_all_that_they_share(tiny_model, make_batch, name):
     loss.backward()
     for part in (model.backbone, model.text_encoder, model.neck, model.decode_head):
         assert gradient_of(part) > 0
-    assert not list(model.distillation.parameters())
+    own = dict(model.distillation.named_parameters())
+    assert list(own) == (['maskris.mask_token'] if name == 'MaskRIS' else [])
 
 
 @torch.no_grad()
@@ -96,9 +97,50 @@ def test_alignment_is_the_surest_words_share():
     assert align(patches, tokens, torch.zeros(1, 3, dtype=torch.bool)).isfinite().all()
 
 
+@pytest.mark.parametrize(('height', 'width', 'blocks'), [(8, 8, 16), (7, 5, 12)])
+def test_maskris_masks_whole_blocks(height, width, blocks):
+    branch = MODELS.build(dict(type='MaskRIS', embed_dims=dict(image=4, text=4), block=2, mask_ratio=0.75))
+    masked = branch.draw_blocks(20, height, width, torch.device('cpu')).view(20, height, width)
+    corners = masked[:, ::2, ::2]
+    assert corners.flatten(1).sum(dim=1).tolist() == [round(0.75 * blocks)] * 20
+    spread = corners.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, :height, :width]
+    assert torch.equal(masked, spread)
+    assert len(torch.unique(corners, dim=0)) > 1
+
+
+@torch.no_grad()
+def test_maskris_zeroes_patches_and_distorts_words_alone(tiny_model, make_batch):
+    model = tiny_model(distillation=branch_of('MaskRIS', word_ratio=1.0, block=1)).eval()
+    inputs, ids, index, _ = preprocess(model, make_batch((2, 1)))
+    main, branch, seen = model.encode(inputs, ids, index), model.distillation['maskris'], []
+    encode = model.backbone.encode_image
+    model.backbone.encode_image = lambda embeddings, *others: (seen.append(embeddings), encode(embeddings, *others))[1]
+    branch.student(model, main)
+    zeroed = (seen[0] == 0).all(dim=2)
+    assert zeroed.sum(dim=1).tolist() == [round(0.75 * zeroed.shape[1])] * 3
+    assert torch.equal(seen[0][~zeroed], main.patch_embeddings[index][~zeroed])
+    words = main.text.word_tokens
+    assert words.any()
+    for masked_words, random_words, expected in ((1.0, 0.0, branch.mask_token), (0.0, 0.0, None)):
+        branch.masked_words, branch.random_words = masked_words, random_words
+        distorted = branch.distort_words(model, main)
+        assert torch.equal(distorted[~words], main.word_embeddings[~words])
+        wanted = main.word_embeddings[words] if expected is None else expected.expand(int(words.sum()), -1)
+        assert torch.equal(distorted[words], wanted)
+    branch.masked_words, branch.random_words = 0.0, 1.0
+    others = branch.distort_words(model, main)[words]
+    assert not torch.equal(others, main.word_embeddings[words])
+    branch.word_ratio = 0.0
+    assert torch.equal(branch.distort_words(model, main), main.word_embeddings)
+
+
 @pytest.mark.parametrize(
     'branch',
     [
+        dict(type='MaskRIS', mask_ratio=0.0),
+        dict(type='MaskRIS', word_ratio=1.1),
+        dict(type='MaskRIS', block=0),
+        dict(type='MaskRIS', masked_words=0.8, random_words=0.3),
         dict(type='AMLRIS', threshold=0.0),
         dict(type='AMLRIS', mask_ratio=1.5),
         dict(type='DropoutSelfDistillation', rate=1.0),

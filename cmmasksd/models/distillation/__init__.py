@@ -4,5 +4,14 @@ from cmmasksd.models.distillation.amlris import AMLRIS
 from cmmasksd.models.distillation.base import MaskedSelfDistillation, SelfDistillation
 from cmmasksd.models.distillation.branches import LMVSD, VMLSD
 from cmmasksd.models.distillation.dropout import DropoutSelfDistillation
+from cmmasksd.models.distillation.maskris import MaskRIS
 
-__all__ = ['AMLRIS', 'LMVSD', 'VMLSD', 'DropoutSelfDistillation', 'MaskedSelfDistillation', 'SelfDistillation']
+__all__ = [
+    'AMLRIS',
+    'LMVSD',
+    'VMLSD',
+    'DropoutSelfDistillation',
+    'MaskRIS',
+    'MaskedSelfDistillation',
+    'SelfDistillation',
+]

@@ -71,6 +71,7 @@ class HuggingFaceTextEncoder(BaseModule):
         self.max_tokens = most_tokens(self.config)
         self.embed_dims: int = self.encoder.get_input_embeddings().embedding_dim
         self.word_channels: int = self.config.hidden_size
+        self.vocab_size: int = self.config.vocab_size
         self.out_channels = joint_channels
         self.token_projection = nn.Linear(self.word_channels, joint_channels)
         self.sentence_projection = nn.Linear(self.word_channels, joint_channels)
@@ -117,7 +118,7 @@ class HuggingFaceTextEncoder(BaseModule):
             ValueError: too many tokens, ids that it has not, or special tokens where it sees words.
         """
         bounds = (1, self.max_tokens)
-        check_tokenizer(examples, f'HuggingFaceTextEncoder {self.name}', self.config.vocab_size, self.roles, bounds)
+        check_tokenizer(examples, f'HuggingFaceTextEncoder {self.name}', self.vocab_size, self.roles, bounds)
 
     def embed_text(self, input_ids: Tensor) -> Tensor:
         """Looks up token ids (E, L): word embeddings (E, L, embed_dims), before positions are added.

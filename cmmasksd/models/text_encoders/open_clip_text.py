@@ -59,6 +59,7 @@ class OpenCLIPTextTransformer(OpenCLIPTower):
         self.min_tokens, self.max_tokens = self._kind.token_lengths(self.text)
         self.embed_dims: int = self._kind.embed_dims(self.text)
         self.out_channels: int = self.config['embed_dim']
+        self.vocab_size: int = self.text.vocab_size
 
     @property
     def _kind(self) -> ModuleType:
@@ -71,7 +72,7 @@ class OpenCLIPTextTransformer(OpenCLIPTower):
             ValueError: another length, ids that the tower has not, or special tokens where it sees words.
         """
         what = f'the text tower of {self.name}'
-        check_tokenizer(examples, what, self.text.vocab_size, self.roles, (self.min_tokens, self.max_tokens))
+        check_tokenizer(examples, what, self.vocab_size, self.roles, (self.min_tokens, self.max_tokens))
 
     def embed_text(self, input_ids: Tensor) -> Tensor:
         """Looks up token ids (E, L): word embeddings (E, L, D_t), before positions are added.

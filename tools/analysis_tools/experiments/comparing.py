@@ -56,9 +56,12 @@ def compare(experiment: Experiment, runs: Sequence[Evidence], metric: str) -> li
 
 
 def values_of(runs: Sequence[Evidence], condition: str, arm: str, metric: str) -> dict[int, float]:
-    """A metric of the runs of an arm under a condition, by seed."""
+    """A metric of the runs of an arm under a condition, by seed; where it is of several splits, their mean."""
+    splits, _, name = metric.partition('/')
+    names = [f'{split}/{name}' for split in splits.split('+')]
     own = [run for run in runs if (run['condition'], run['arm']) == (condition, arm)]
-    return {run['seed']: run['metrics'][metric] for run in own if run['metrics'].get(metric) is not None}
+    found = {run['seed']: [run['metrics'].get(each) for each in names] for run in own}
+    return {seed: float(np.mean(values)) for seed, values in found.items() if None not in values}
 
 
 def comparison(

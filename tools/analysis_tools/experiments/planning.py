@@ -34,7 +34,7 @@ def plan(
             for arm in (arm for arm in experiment.arms_under(condition) if arm in arms):
                 settings = settings_of(experiment, condition, arm)
                 own = folder / slug(condition) / slug(arm)
-                file = write_config(experiment.config, settings, own / f'{slug(arm)}.py')
+                file = write_config(experiment.base, settings, own / f'{slug(arm)}.py')
                 told = dict(experiment=experiment.title, condition=condition, arm=arm, seed=seed, settings=settings)
                 runs.append(Run(f'{condition}/{arm}', seed, file, own / f'seed_{seed}', 'last', told))
     return runs
@@ -48,9 +48,9 @@ def settings_of(experiment: Experiment, condition: str, arm: str) -> dict[str, A
     return merged.to_dict()
 
 
-def write_config(config: str, settings: Settings, file: Path) -> Path:
-    """A config that inherits a shipped one, as a file."""
-    lines = [f"_base_ = 'cmmasksd::cm_masksd/{config}.py'"]
+def write_config(base: str, settings: Settings, file: Path) -> Path:
+    """A config that inherits another, as a file."""
+    lines = [f'_base_ = {base!r}']
     lines += [f'{name} = {value!r}' for name, value in settings.items()]
     text = '\n'.join(lines) + '\n'
     if not file.exists() or file.read_text() != text:

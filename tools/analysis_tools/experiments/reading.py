@@ -19,17 +19,18 @@ class Experiment:
 
     Attributes:
         title: a line.
-        config: name of the shipped config that all runs share.
+        base: the config that all runs share, as ``_base_`` of another names it.
         common: overrides of it for all runs.
         conditions: overrides by name, such as shares of the data; every arm is run under each.
         arms: overrides by name.
         baseline: the arm that others are compared with.
-        metrics: those that are printed and drawn, as ``split/metric``; the first leads.
+        metrics: those that are printed and drawn, as ``split/metric``, or ``split+split/metric`` for the mean of
+            several splits; the first leads.
         only: names of the conditions of an arm that is not run under all.
     """
 
     title: str
-    config: str
+    base: str
     common: Settings
     conditions: Mapping[str, Settings]
     arms: Mapping[str, Settings]
@@ -43,7 +44,8 @@ class Experiment:
 
 
 def read_experiment(folder: Path) -> Experiment:
-    """Reads the ``experiment.yml`` of a folder.
+    """Reads the ``experiment.yml`` of a folder. Its ``config`` is the name of a shipped config, or that of a file beside
+    it, such as ``small.py``.
 
     Raises:
         FileNotFoundError: there is none.
@@ -51,7 +53,7 @@ def read_experiment(folder: Path) -> Experiment:
     """
     file = folder / FILE
     content = yaml.safe_load(file.read_text(encoding='utf-8'))
-    known = set(Experiment.__annotations__)
+    known = set(Experiment.__annotations__) - {'base'} | {'config'}
     if wrong := sorted(known ^ (set(content) | {'common', 'only'})):
         raise ValueError(f'{file}: {", ".join(wrong)} missing or unknown; an experiment has {", ".join(sorted(known))}')
     if content['baseline'] not in content['arms']:
@@ -60,9 +62,10 @@ def read_experiment(folder: Path) -> Experiment:
     for arm, conditions in only.items():
         if arm not in content['arms'] or not set(conditions) <= set(content['conditions']):
             raise ValueError(f'{file}: only.{arm} names an arm or a condition that is not there')
+    config = content['config']
     return Experiment(
         title=content['title'],
-        config=content['config'],
+        base=str((folder / config).resolve()) if config.endswith('.py') else f'cmmasksd::cm_masksd/{config}.py',
         common=content.get('common', {}),
         conditions={name: settings or {} for name, settings in content['conditions'].items()},
         arms={name: settings or {} for name, settings in content['arms'].items()},
