@@ -49,7 +49,8 @@ NAMES = {
         'MaskRIS',
         'VMLSD',
     ],
-    'METRICS': ['ReferringIoUMetric'],
+    'EVALUATOR': ['DenseCRFEvaluator'],
+    'METRICS': ['DumpPredictions', 'ReferringIoUMetric'],
     'HOOKS': [
         'LateDistillationHook',
         'AccumulatedGradientsHook',

@@ -27,24 +27,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', metavar='FILE', type=writable_file, help='write the metrics to this JSON file (null: not a number)'
     )
-    show_help = (
-        'write panels (image, expression, prediction, ground truth) to this folder: of 100 images of each split, '
-        'spread over it, or as --show-interval says'
-    )
-    parser.add_argument('--show-dir', metavar='DIR', type=writable_folder, help=show_help)
     parser.add_argument(
-        '--show-interval',
-        metavar='N',
-        type=positive,
-        help='with --show-dir or --show: panels of every Nth image; 1: of all',
+        '--predictions',
+        metavar='FILE',
+        type=writable_file,
+        help='write every mask to this file of JSON lines, which cmmasksd evaluate and error_analysis.py read',
     )
-    parser.add_argument('--show', action='store_true', help='show these panels in a window, one after the other')
     parser.add_argument(
-        '--wait-time',
-        metavar='SECONDS',
-        type=seconds,
-        help='with --show: how long each stays (default: 2); 0 waits for the space key',
+        '--post-process',
+        choices=['densecrf'],
+        help='refine masks before they are scored, as the rows with a star of Table 1 do (needs pydensecrf2)',
     )
+    add_showing(parser)
     tta_help = (
         "average over views of each picture: as the config's tta_pipeline and tta_model say; by default as it is and "
         'mirrored, with left and right swapped in its sentences'
@@ -73,6 +67,28 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def add_showing(parser: argparse.ArgumentParser) -> None:
+    """Which panels are drawn, and where they go."""
+    show_help = (
+        'write panels (image, expression, prediction, ground truth) to this folder: of 100 images of each split, '
+        'spread over it, or as --show-interval says'
+    )
+    parser.add_argument('--show-dir', metavar='DIR', type=writable_folder, help=show_help)
+    parser.add_argument(
+        '--show-interval',
+        metavar='N',
+        type=positive,
+        help='with --show-dir or --show: panels of every Nth image; 1: of all',
+    )
+    parser.add_argument('--show', action='store_true', help='show these panels in a window, one after the other')
+    parser.add_argument(
+        '--wait-time',
+        metavar='SECONDS',
+        type=seconds,
+        help='with --show: how long each stays (default: 2); 0 waits for the space key',
+    )
+
+
 def load_config(args: argparse.Namespace) -> Config:
     cfg = open_config(args.config)
     cfg.launcher = args.launcher
@@ -98,7 +114,18 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.default_hooks.visualization.update(interval=args.show_interval, max_images=None)
     if args.tta:
         augment(cfg, args.tta_scales)
+    if args.predictions:
+        dump_predictions(cfg, args.predictions)
+    if args.post_process:
+        cfg.test_evaluator = dict(type='cmmasksd.DenseCRFEvaluator', metrics=cfg.test_evaluator)
     return cfg
+
+
+def dump_predictions(cfg: Config, file: str) -> None:
+    """Adds what writes the masks of all splits to one file, begun anew."""
+    Path(file).unlink(missing_ok=True)
+    own = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    cfg.test_evaluator = [*own, dict(type='cmmasksd.DumpPredictions', out_file_path=file, append=True)]
 
 
 def augment(cfg: Config, scales: list[float] | None) -> None:

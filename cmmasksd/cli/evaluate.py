@@ -49,6 +49,11 @@ def make_parser() -> argparse.ArgumentParser:
         default='error',
         help='expressions without a prediction: refuse (default), or count them as empty masks',
     )
+    parser.add_argument(
+        '--post-process',
+        choices=['densecrf'],
+        help='refine masks by the colours of their pictures first, as the rows with a star of Table 1 do (pydensecrf2)',
+    )
     parser.add_argument('--out', type=writable_file, metavar='FILE', help='write rule and scores to this JSON file')
     return parser
 
@@ -59,14 +64,14 @@ def score_files() -> None:
     args = parser.parse_args()
     try:
         scores = {file: score_file(Path(file), args) for file in args.predictions}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ModuleNotFoundError) as error:
         parser.error(str(error))
     show(scores, args)
 
 
 def score_file(file: Path, args: argparse.Namespace) -> dict[str, float]:
     """The scores of a file of predictions."""
-    from cmmasksd.scoring import PROTOCOLS, answer_questions, read_predictions, read_questions, score
+    from cmmasksd.scoring import PROTOCOLS, answer_questions, read_predictions, read_questions, refine, score
     from cmmasksd.scoring.predictions import match
 
     questions = read_questions(args.data_root, args.dataset, args.split_by, args.split)
@@ -78,6 +83,8 @@ def score_file(file: Path, args: argparse.Namespace) -> dict[str, float]:
     if missing and args.missing == 'wrong':
         print(f'{file}: {missing} sentences without a prediction count as empty masks.', file=sys.stderr)
     answers = answer_questions(asked, found, args.missing == 'wrong')
+    if args.post_process:
+        answers = refine(answers)
     return score(answers, PROTOCOLS[args.protocol])
 
 
@@ -89,7 +96,8 @@ def show(scores: dict[str, dict[str, float]], args: argparse.Namespace) -> None:
 
     rule = PROTOCOLS[args.protocol].rule
     sentences = '' if args.sentences == 'all' else "; of each ref's sentences the first alone"
-    print(f'{args.dataset} ({args.split_by}) {args.split}, {args.protocol}: {rule}{sentences}.')
+    refined = '; masks refined by DenseCRF' if args.post_process else ''
+    print(f'{args.dataset} ({args.split_by}) {args.split}, {args.protocol}: {rule}{sentences}{refined}.')
     names = list(next(iter(scores.values())))
     table = PrettyTable(['predictions', *names], align='r')
     table.align['predictions'] = 'l'
@@ -98,5 +106,6 @@ def show(scores: dict[str, dict[str, float]], args: argparse.Namespace) -> None:
     print(table)
     if args.out:
         about: dict[str, Any] = dict(protocol=args.protocol, rule=rule, sentences=args.sentences, missing=args.missing)
+        about.update(post_process=args.post_process)
         about.update(dataset=args.dataset, split_by=args.split_by, split=args.split, scores=scores)
         Path(args.out).write_text(to_json(about, indent=2) + '\n')

@@ -2,7 +2,7 @@
 
 from cmmasksd.scoring.predictions import Prediction, PredictionError, read_predictions
 from cmmasksd.scoring.protocols import PROTOCOLS, Protocol
-from cmmasksd.scoring.scores import Answer, answer_questions, score
+from cmmasksd.scoring.scores import Answer, answer_questions, refine, score
 from cmmasksd.scoring.truth import Question, read_questions
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     'answer_questions',
     'read_predictions',
     'read_questions',
+    'refine',
     'score',
 ]

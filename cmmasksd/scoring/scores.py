@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cmmasksd.evaluation.dense_crf import DenseCRF, read_stored
 from cmmasksd.scoring.predictions import Prediction, PredictionError
 from cmmasksd.scoring.protocols import Protocol
 from cmmasksd.scoring.truth import Question
@@ -51,6 +52,19 @@ def answer_questions(
         yield Answer(
             question, np.zeros(question.size, bool) if found is None else found.mask(question.size), question.mask()
         )
+
+
+def refine(answers: Iterator[Answer]) -> Iterator[Answer]:
+    """Answers whose masks DenseCRF has refined by the colours of their pictures.
+
+    Raises:
+        ModuleNotFoundError: pydensecrf2 is not installed.
+        FileNotFoundError: a picture is not there.
+    """
+    crf = DenseCRF()
+    for answer in answers:
+        prediction = crf.refine_mask(read_stored(answer.question.path), answer.prediction)
+        yield Answer(answer.question, prediction, answer.truth)
 
 
 def score(answers: Iterator[Answer], protocol: Protocol) -> dict[str, float]:

@@ -15,7 +15,7 @@ from cmmasksd.datasets.refer import ReferError, decode_mask, load_refer
 from cmmasksd.datasets.refer.errors import located
 from cmmasksd.datasets.refer.fields import read_field, read_name
 from cmmasksd.datasets.refer.instances import Instances
-from cmmasksd.datasets.refer.reader import make_sentence
+from cmmasksd.datasets.refer.reader import IMAGE_FOLDERS, make_sentence
 from cmmasksd.datasets.refer.records import count_splits, no_split
 from cmmasksd.datasets.refer.segmentation import Segmentation
 
@@ -30,6 +30,7 @@ class Question:
         sent_id: of the expression.
         ref_id: of the ref that it belongs to.
         image: file name of the picture, without folders.
+        path: of the picture.
         texts: the expression, as cleaned and as typed.
         size: (height, width) of the picture.
         segmentations: of the objects meant: one in RefCOCO, none or several in gRefCOCO.
@@ -39,6 +40,7 @@ class Question:
     sent_id: int
     ref_id: int
     image: str
+    path: str
     texts: tuple[str, str]
     size: tuple[int, int]
     segmentations: tuple[Segmentation, ...]
@@ -75,7 +77,8 @@ def read_questions(root: str, dataset: str, split_by: str, split: str) -> list[Q
         for number, sentence in enumerate(ref.sentences):
             ids, texts = (sentence.sent_id, ref.ref_id), (sentence.sent, sentence.raw)
             size = (image.height, image.width)
-            questions.append(Question(*ids, Path(image.path).name, texts, size, (ref.segmentation,), number == 0))
+            names = (Path(image.path).name, image.path)
+            questions.append(Question(*ids, *names, texts, size, (ref.segmentation,), number == 0))
     return questions
 
 
@@ -91,6 +94,8 @@ def _read_generalised(refs: Path, instances: Path, dataset: str, split_by: str, 
         raise no_split(split, counts, str(refs.parents[1]), dataset, split_by)
     chosen = [record for record, own in zip(records, splits, strict=True) if own == split]
     wanted = {number for record in chosen for number in _annotations(record)}
+    root = refs.parents[1]
+    pictures = next((root / each for each in IMAGE_FOLDERS if (root / each).is_dir()), root / IMAGE_FOLDERS[0])
     source = Instances(instances, {record.get('image_id') for record in chosen}, wanted)
     for record in chosen:
         with located(f'{refs}, ref {record.get("ref_id")}'):
@@ -101,7 +106,14 @@ def _read_generalised(refs: Path, instances: Path, dataset: str, split_by: str, 
                 sentence = make_sentence(each)
                 texts = (sentence.sent, sentence.raw)
                 yield Question(
-                    sentence.sent_id, ref_id, name, texts, (height, width), segmentations, is_first=number == 0
+                    sentence.sent_id,
+                    ref_id,
+                    Path(name).name,
+                    str(pictures / name),
+                    texts,
+                    (height, width),
+                    segmentations,
+                    is_first=number == 0,
                 )
 
 

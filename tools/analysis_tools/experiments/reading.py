@@ -44,8 +44,8 @@ class Experiment:
 
 
 def read_experiment(folder: Path) -> Experiment:
-    """Reads the ``experiment.yml`` of a folder. Its ``config`` is the name of a shipped config, or that of a file beside
-    it, such as ``small.py``.
+    """Reads the ``experiment.yml`` of a folder; its ``config`` is a shipped config's name, or a file beside it
+    (``model.py``).
 
     Raises:
         FileNotFoundError: there is none.
