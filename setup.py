@@ -27,6 +27,7 @@ SHIPPED = [
     *(f'configs/**/*.{kind}' for kind in ('py', 'yml', 'md')),
     'tools/**/*.py',
     'tools/**/*.sh',
+    'tools/**/*.html',
     'demo/*.py',
 ]
 OF_A_CHECKOUT = ['tools/quickstart.sh', 'tools/run_tests.sh', 'tools/build_docs.sh']

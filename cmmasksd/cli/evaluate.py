@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cmmasksd.arguments import writable_file
+
+if TYPE_CHECKING:
+    from cmmasksd.scoring import Answer
 
 EXAMPLES = """examples:
   cmmasksd evaluate vit-b_refcoco CHECKPOINT               # a model: tools/test.py, whose --help tells the rest
@@ -36,6 +40,18 @@ def make_parser() -> argparse.ArgumentParser:
 
     parser.add_argument('predictions', nargs='+', metavar='PREDICTIONS', help='JSON lines, see docs/evaluation.md')
     parser.add_argument('--protocol', choices=PROTOCOLS, required=True, help='which evaluation')
+    add_questions(parser)
+    parser.add_argument(
+        '--post-process',
+        choices=['densecrf'],
+        help='refine masks by the colours of their pictures first, as the rows with a star of Table 1 do (pydensecrf2)',
+    )
+    parser.add_argument('--out', type=writable_file, metavar='FILE', help='write rule and scores to this JSON file')
+    return parser
+
+
+def add_questions(parser: argparse.ArgumentParser) -> None:
+    """Adds what says which expressions are asked."""
     parser.add_argument('--data-root', required=True, metavar='DIR', help='folder that holds the set and its pictures')
     parser.add_argument('--dataset', required=True, help='folder of the annotations, such as refcoco or grefcoco')
     parser.add_argument('--split-by', default='unc', help='(default: %(default)s)')
@@ -49,13 +65,6 @@ def make_parser() -> argparse.ArgumentParser:
         default='error',
         help='expressions without a prediction: refuse (default), or count them as empty masks',
     )
-    parser.add_argument(
-        '--post-process',
-        choices=['densecrf'],
-        help='refine masks by the colours of their pictures first, as the rows with a star of Table 1 do (pydensecrf2)',
-    )
-    parser.add_argument('--out', type=writable_file, metavar='FILE', help='write rule and scores to this JSON file')
-    return parser
 
 
 def score_files() -> None:
@@ -71,7 +80,22 @@ def score_files() -> None:
 
 def score_file(file: Path, args: argparse.Namespace) -> dict[str, float]:
     """The scores of a file of predictions."""
-    from cmmasksd.scoring import PROTOCOLS, answer_questions, read_predictions, read_questions, refine, score
+    from cmmasksd.scoring import PROTOCOLS, refine, score
+
+    answers = read_answers(file, args)
+    if args.post_process:
+        answers = refine(answers)
+    return score(answers, PROTOCOLS[args.protocol])
+
+
+def read_answers(file: Path, args: argparse.Namespace) -> Iterator[Answer]:
+    """The answers of a file to what :func:`add_questions` asks; what is left out or missing is said.
+
+    Raises:
+        ValueError: predictions or annotations that cannot be read, or expressions without an answer.
+        OSError: a file cannot be read.
+    """
+    from cmmasksd.scoring import answer_questions, read_predictions, read_questions
     from cmmasksd.scoring.predictions import match
 
     questions = read_questions(args.data_root, args.dataset, args.split_by, args.split)
@@ -82,10 +106,7 @@ def score_file(file: Path, args: argparse.Namespace) -> dict[str, float]:
     missing = sum(question.sent_id not in found for question in asked)
     if missing and args.missing == 'wrong':
         print(f'{file}: {missing} sentences without a prediction count as empty masks.', file=sys.stderr)
-    answers = answer_questions(asked, found, args.missing == 'wrong')
-    if args.post_process:
-        answers = refine(answers)
-    return score(answers, PROTOCOLS[args.protocol])
+    return answer_questions(asked, found, args.missing == 'wrong')
 
 
 def show(scores: dict[str, dict[str, float]], args: argparse.Namespace) -> None:

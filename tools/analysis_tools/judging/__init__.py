@@ -1,0 +1,1 @@
+"""How good answers are, of what kind the wrong ones are, and a page that shows it."""
