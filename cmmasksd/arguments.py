@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+CHOICES = ('auto', 'float32', 'bfloat16', 'float16')  # as cmmasksd.precision has them, which imports torch
+
 
 def writable_file(path: str) -> str:
     """An argument that names a file to write; its folder is made."""
@@ -24,6 +26,17 @@ def writable_folder(path: str) -> str:
     if not os.access(path, os.W_OK):
         raise argparse.ArgumentTypeError(f'{path} cannot be written; choose another folder')
     return path
+
+
+def add_precision(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Adds ``--precision``; without a default it is the model's own."""
+    own = default or "the model's, float32"
+    parser.add_argument(
+        '--precision',
+        choices=CHOICES,
+        default=default,
+        help=f'what to compute in; auto: bfloat16 where the device is faster so (default: {own})',
+    )
 
 
 def positive(text: str) -> int:

@@ -184,8 +184,31 @@ class EncodedImages:
     @property
     def nbytes(self) -> int:
         """Bytes that the tensors take."""
+        return sum(tensor.nbytes for tensor in self._tensors())
+
+    def split(self) -> list[EncodedImages]:
+        """The features of each image alone, B times B = 1; their memory is their own."""
+        parts = zip(*(tensor.split(1) for tensor in self._tensors()))
+        return [self._with([part.clone() for part in each]) for each in parts]
+
+    @staticmethod
+    def join(images: Sequence[EncodedImages]) -> EncodedImages:
+        """The features of one batch of all images."""
+        if len(images) == 1:
+            return images[0]
+        return images[0]._with([torch.cat(parts) for parts in zip(*(each._tensors() for each in images))])
+
+    def _tensors(self) -> list[Tensor]:
         visual = (*self.visual.levels, self.visual.patches, self.visual.pooled) if self.visual else ()
-        return sum(tensor.nbytes for tensor in (self.embeddings, *visual, *(self.projected or ())))
+        return [self.embeddings, *visual, *(self.projected or ())]
+
+    def _with(self, tensors: Sequence[Tensor]) -> EncodedImages:
+        """The same with other tensors, in the order of :meth:`_tensors`."""
+        embeddings, *rest = tensors
+        if self.visual is None:
+            return EncodedImages(embeddings, None, None)
+        first, second, third, patches, pooled, *projected = rest
+        return EncodedImages(embeddings, VisualFeatures((first, second, third), patches, pooled), tuple(projected))
 
 
 def join_branches(branches: Sequence[BranchFeatures]) -> BranchFeatures:

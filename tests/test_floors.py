@@ -20,6 +20,7 @@ FLOORS = {
             'checkpoints',
             'distributed',
             'memory',
+            'precision',
             'published',
             'shipped',
             'strict_json',

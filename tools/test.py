@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from cmmasksd.arguments import positive, seconds, share, writable_file, writable_folder
+from cmmasksd.arguments import add_precision, positive, seconds, share, writable_file, writable_folder
 from cmmasksd.cfg_options import CfgOptions, merge_options
 from cmmasksd.shipped import open_config
 from cmmasksd.work_dirs import find_work_dir
@@ -51,7 +51,8 @@ def parse_args() -> argparse.Namespace:
         type=share,
         help='with --tta: at these shares of the input that the picture fills, not as tta_pipeline says: 0.75 1',
     )
-    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast, on a CPU too')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast, on a CPU too: --precision bfloat16')
+    add_precision(parser)
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, help='overrides, such as model.threshold=0.5')
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='how processes are started'
@@ -100,8 +101,8 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.work_dir = find_work_dir(cfg.filename, cfg)
     merge_options(cfg, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.work_dir
-    if args.amp:
-        cfg.model.precision = 'bfloat16'
+    if asked := args.precision or ('bfloat16' if args.amp else None):
+        cfg.model.precision = choose(asked)
     if args.splits:
         cfg.test_cfg.splits = args.splits
     if args.show:
@@ -119,6 +120,15 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.post_process:
         cfg.test_evaluator = dict(type='cmmasksd.DenseCRFEvaluator', metrics=cfg.test_evaluator)
     return cfg
+
+
+def choose(precision: str) -> str:
+    """What to compute in on the device that evaluation takes."""
+    from mmengine.device import get_device
+
+    from cmmasksd.precision import choose_precision
+
+    return choose_precision(precision, get_device())
 
 
 def dump_predictions(cfg: Config, file: str) -> None:

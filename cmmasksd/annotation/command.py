@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cmmasksd.annotation.labelling import SHIPPED
-from cmmasksd.arguments import threshold
+from cmmasksd.arguments import add_precision, threshold
 
 if TYPE_CHECKING:
     from cmmasksd.annotation.backend import Backend
@@ -49,6 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--weights', metavar='W', help='checkpoint, published folder, or name on the Hugging Face hub')
     parser.add_argument('--config', help="path or name of a shipped one (default: the copy in the checkpoint's folder)")
     parser.add_argument('--device', help='such as cpu or cuda:0 (default: an accelerator if there is one)')
+    add_precision(parser, default='auto')
     parser.add_argument(
         '--threshold', type=threshold, metavar='P', help="pixels above it are the object's (default: the model's)"
     )
@@ -119,7 +120,7 @@ def open_backend(args: argparse.Namespace) -> Backend:
 
     url, token = args.label_studio or os.environ.get('LABEL_STUDIO_URL'), os.environ.get('LABEL_STUDIO_API_KEY')
     pictures = Pictures(args.images, LabelStudio(url, token) if url else None, args.allow_host)
-    inferencer = open_inferencer(args.weights, args.config, args.device)
+    inferencer = open_inferencer(args.weights, args.config, args.device, args.precision)
     return Backend(inferencer, pictures, name_version(args.weights, args.threshold), args.threshold)
 
 

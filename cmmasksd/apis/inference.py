@@ -27,6 +27,7 @@ def init_model(
     checkpoint: str | Path | None = None,
     device: str | torch.device | None = None,
     cfg_options: Mapping[str, Any] | None = None,
+    precision: str | None = None,
 ) -> nn.Module:
     """Builds a segmentor for inference; ``model.cfg`` is its config.
 
@@ -36,6 +37,7 @@ def init_model(
         checkpoint: file of weights; None: as for :class:`~cmmasksd.apis.inferencer.ReferringInferencer`.
         device: by default an accelerator if there is one.
         cfg_options: values by dotted keys that replace those of the config, such as ``{'model.threshold': 0.5}``.
+        precision: see :class:`~cmmasksd.apis.inferencer.ReferringInferencer`.
 
     Raises:
         FileNotFoundError: no config of that path or name.
@@ -43,13 +45,13 @@ def init_model(
         CheckpointError: weights that cannot be read or are another model's.
     """
     if not cfg_options:
-        return ReferringInferencer(copy.deepcopy(config), checkpoint, device).model
+        return ReferringInferencer(copy.deepcopy(config), checkpoint, device, precision).model
     source = find_source(config, checkpoint)
     if source.is_published:
         raise ValueError(f'{config} is a published model and taken as it is: leave out {", ".join(cfg_options)}.')
     cfg = copy.deepcopy(source.config)
     cfg.merge_from_dict(dict(cfg_options))
-    return ReferringInferencer(cfg, source.weights, device).model
+    return ReferringInferencer(cfg, source.weights, device, precision).model
 
 
 def inference_model(

@@ -16,6 +16,7 @@ from mmengine.registry import DefaultScope
 from rich.progress import track
 from torch import Tensor, nn
 
+from cmmasksd.apis.feature_cache import FeatureCache
 from cmmasksd.apis.pictures import Picture, as_input, name_of
 from cmmasksd.apis.prepared import EncodedPicture, PreparedPicture
 from cmmasksd.apis.requests import Expressions, as_texts, pair, read_ahead
@@ -28,6 +29,7 @@ from cmmasksd.datasets.transforms.building import build_pipeline
 from cmmasksd.engine.checks import check_tokens
 from cmmasksd.engine.leaves import leaf_configs
 from cmmasksd.models.distillation.correlation import correlate
+from cmmasksd.precision import choose_precision
 from cmmasksd.published import build_published, load_published, open_published
 from cmmasksd.registry import MODELS
 from cmmasksd.structures import EncodedImages, Letterbox
@@ -51,15 +53,25 @@ class ReferringInferencer:
         weights: checkpoint file; None: CLIP's weights as far as the config names them, the rest random (of use in tests
             only).
         device: where to run; by default an accelerator if there is one.
+        precision: what to compute in, ``float32``, ``bfloat16`` or ``float16``; ``auto``: bfloat16 where the device is
+            faster so (:func:`~cmmasksd.precision.choose_precision`); None: as the config says, which is float32.
+        cache_bytes: of features of pictures that are kept, so that a picture that comes again costs its sentences
+            alone; 0: none are.
 
     Raises:
         FileNotFoundError: no config of that path or name, or none beside the checkpoint.
-        ValueError: a device that this machine or this build of torch has not, or a config without a test pipeline.
+        ValueError: an unknown precision, a device that this machine or this build of torch has not, or a config
+            without a test pipeline.
         CheckpointError: weights that cannot be read or are another model's.
     """
 
     def __init__(
-        self, config: str | Path | Config, weights: str | Path | None = None, device: str | torch.device | None = None
+        self,
+        config: str | Path | Config,
+        weights: str | Path | None = None,
+        device: str | torch.device | None = None,
+        precision: str | None = None,
+        cache_bytes: int = 0,
     ) -> None:
         source = find_source(config, weights)
         self.cfg = source.config
@@ -77,6 +89,9 @@ class ReferringInferencer:
             load_weights(self.model, checkpoint, str(source.weights))
         self.model.cfg = self.cfg
         self.model.to(self.device).eval()
+        if precision is not None:
+            self.model.precision = choose_precision(precision, self.device)
+        self.cache = FeatureCache(cache_bytes)
 
     @classmethod
     def from_pretrained(
@@ -86,6 +101,8 @@ class ReferringInferencer:
         device: str | torch.device | None = None,
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
+        precision: str | None = None,
+        cache_bytes: int = 0,
     ) -> ReferringInferencer:
         """An inferencer of a published model; it runs no code of it, and takes exactly the model's weights.
 
@@ -95,13 +112,15 @@ class ReferringInferencer:
             revision: branch, tag or commit on the hub.
             device: by default an accelerator if there is one.
             token, cache_dir: see :func:`~cmmasksd.published.fetch_published`.
+            precision, cache_bytes: see the class.
 
         Raises:
             PublishedError: no such folder, name or revision, a hub that cannot be reached, or a model that is not to
                 be trusted.
-            ValueError: a device that cannot be used.
+            ValueError: a device that cannot be used, or an unknown precision.
         """
-        return cls(open_published(name_or_folder, revision, token, cache_dir).weights.parent, device=device)
+        folder = open_published(name_or_folder, revision, token, cache_dir).weights.parent
+        return cls(folder, device=device, precision=precision, cache_bytes=cache_bytes)
 
     @classmethod
     def from_model(cls, model: nn.Module) -> ReferringInferencer:
@@ -122,6 +141,7 @@ class ReferringInferencer:
         inferencer.cfg, inferencer.model = model.cfg, model
         inferencer.device = next(model.parameters()).device
         inferencer.pipeline = inferencer._build_pipeline()
+        inferencer.cache = FeatureCache(0)
         return inferencer
 
     def __call__(
@@ -202,7 +222,10 @@ class ReferringInferencer:
         batch = self._collate(pictures)
         counts = [len(picture.expressions) for picture in pictures]
         index = torch.arange(len(pictures)).repeat_interleave(torch.tensor(counts))
-        maps = self._segment(self.model.encode_images(batch['inputs']), batch['input_ids'], index)
+        features = self.cache.encode(
+            [picture.inputs for picture in pictures], batch['inputs'], self.model.encode_images
+        )
+        maps = self._segment(features, batch['input_ids'], index)
         answers = zip(pictures, maps.split(counts))
         return [self._result(picture, picture.expressions, own_maps) for picture, own_maps in answers]
 
@@ -214,7 +237,8 @@ class ReferringInferencer:
             ValueError, TypeError, OSError: as for a call.
         """
         prepared = self.prepare(image, PLACEHOLDER)
-        features = self.model.encode_images(self._collate([prepared])['inputs'])
+        inputs = self._collate([prepared])['inputs']
+        features = self.cache.encode([prepared.inputs], inputs, self.model.encode_images)
         return EncodedPicture(prepared.image, features, prepared.letterbox, prepared.name)
 
     @torch.inference_mode()

@@ -37,6 +37,7 @@ class MMReferringInferencer(BaseInferencer):
         weights: checkpoint file; None: as for :class:`~cmmasksd.apis.inferencer.ReferringInferencer`.
         device: by default an accelerator if there is one.
         show_progress: show a bar.
+        precision: see :class:`~cmmasksd.apis.inferencer.ReferringInferencer`.
 
     Raises:
         FileNotFoundError, ValueError, CheckpointError: as for ``ReferringInferencer``.
@@ -53,9 +54,10 @@ class MMReferringInferencer(BaseInferencer):
         weights: str | Path | None = None,
         device: str | torch.device | None = None,
         show_progress: bool = True,
+        precision: str | None = None,
     ) -> None:
         # not mmengine's own, which knows neither names of ours nor published folders, and builds in one scope only
-        self.inferencer = ReferringInferencer(model, weights, device)
+        self.inferencer = ReferringInferencer(model, weights, device, precision)
         self.model, self.cfg, self.show_progress = self.inferencer.model, self.inferencer.cfg, show_progress
         self.pipeline = self._init_pipeline(self.cfg)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -14,7 +15,11 @@ from cmmasksd.work_dirs import find_run_config
 
 
 def open_inferencer(
-    weights: str | Path, config: str | Path | Config | None = None, device: str | torch.device | None = None
+    weights: str | Path,
+    config: str | Path | Config | None = None,
+    device: str | torch.device | None = None,
+    precision: str | None = None,
+    cache_bytes: int = 0,
 ) -> ReferringInferencer:
     """Opens a model.
 
@@ -22,6 +27,7 @@ def open_inferencer(
         weights: a checkpoint; or a published model: its folder, or its name on the Hugging Face hub (``owner/model``).
         config: of a checkpoint's model; None: the one that the checkpoint's run has left in its work dir.
         device: where to run; by default an accelerator if there is one.
+        precision, cache_bytes: see :class:`~cmmasksd.apis.inferencer.ReferringInferencer`.
 
     Raises:
         FileNotFoundError: no such file, or no config beside it.
@@ -29,14 +35,15 @@ def open_inferencer(
             one.
     """
     path = Path(weights).expanduser()
+    ways: Any = dict(device=device, precision=precision, cache_bytes=cache_bytes)
     if not (path.is_dir() or is_published(path) or (not path.exists() and is_on_hub(weights))):
         if config is None:
-            return ReferringInferencer(path if path.is_file() else find_run_config(path), device=device)
-        return ReferringInferencer(config, path, device)
+            return ReferringInferencer(path if path.is_file() else find_run_config(path), **ways)
+        return ReferringInferencer(config, path, **ways)
     _refuse_run(path)
     if config is not None:
         raise ValueError(f'{weights} is no checkpoint, and a published model has its own config: leave {config} out.')
-    return ReferringInferencer.from_pretrained(weights, device=device)
+    return ReferringInferencer.from_pretrained(weights, **ways)
 
 
 def _refuse_run(folder: Path) -> None:

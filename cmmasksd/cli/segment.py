@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cmmasksd.arguments import positive, threshold, writable_folder
+from cmmasksd.arguments import add_precision, positive, threshold, writable_folder
 
 if TYPE_CHECKING:
     from cmmasksd.apis import ReferringInferencer, ReferringResult
@@ -51,6 +51,9 @@ def make_parser() -> argparse.ArgumentParser:
         '--threshold', type=threshold, metavar='P', help="pixels above it are the object's (default: the model's)"
     )
     parser.add_argument('--device', help='such as cpu or cuda:0 (default: an accelerator if there is one)')
+    add_precision(parser)
+    cache_help = 'megabytes of features that are kept for pictures that come again; 0: none (default: %(default)s)'
+    parser.add_argument('--cache', type=float, default=512, metavar='MB', help=cache_help)
     parser.add_argument(
         '--batch-size', type=positive, default=1, metavar='N', help='pictures at a time (default: %(default)s)'
     )
@@ -71,6 +74,8 @@ def read_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
         parser.error("tell what is meant: --say 'the left zebra'")
     if args.images and not args.table:
         parser.error('--images belongs to --table')
+    if not 0 <= args.cache < float('inf'):
+        parser.error('--cache is a number of megabytes, at least 0')
     if any(not sentence.strip() for sentence in args.say or ()):
         parser.error('--say is empty: write what tells the object from the others')
     return args
@@ -127,7 +132,8 @@ def _settings(args: argparse.Namespace) -> dict[str, str | None]:
 
     path = Path(args.weights).expanduser()
     path = path / 'model.safetensors' if path.is_dir() else path
-    return dict(weights=args.weights, config=args.config, weights_sha256=digest(path) if path.is_file() else None)
+    sha256 = digest(path) if path.is_file() else None
+    return dict(weights=args.weights, config=args.config, weights_sha256=sha256, precision=args.precision)
 
 
 def _segment_pictures(args: argparse.Namespace) -> int:
@@ -208,4 +214,4 @@ def _open(args: argparse.Namespace) -> ReferringInferencer:
     device = args.device
     if device is None and torch.cuda.is_available() and 'LOCAL_RANK' in os.environ:
         device = f'cuda:{int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count()}'
-    return open_inferencer(args.weights, args.config, device)
+    return open_inferencer(args.weights, args.config, device, args.precision, round(args.cache * 1e6))

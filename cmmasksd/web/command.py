@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from cmmasksd.arguments import add_precision
 from cmmasksd.web.newest import find_newest
 
 HERE = '127.0.0.1'
@@ -35,6 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--config', help='config file, or the name of a shipped one (default: the copy that lies beside the weights)'
     )
     parser.add_argument('--device', help='such as cpu or cuda:0 (default: an accelerator if there is one)')
+    add_precision(parser, default='auto')
     parser.add_argument(
         '--host', default=HERE, help='address to listen at; 0.0.0.0: let other machines in too (default: %(default)s)'
     )
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'Loading {weights} ...', flush=True)
         from cmmasksd.apis.opening import open_inferencer
 
-        inferencer = open_inferencer(weights, args.config, args.device)
+        inferencer = open_inferencer(weights, args.config, args.device, args.precision)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     prepare_environment(args.host)

@@ -50,7 +50,7 @@ def started(inferencer: ReferringInferencer, name: str, host: str, port: int | N
     """
     with tempfile.TemporaryDirectory(prefix='cmmasksd_web_') as home:
         handlers = Handlers(Answers(inferencer), Outbox(Path(home)), make_examples(Path(home, 'examples')))
-        page = make_page(handlers, f'Model: {name}, on {inferencer.device}')
+        page = make_page(handlers, f'Model: {name}, on {inferencer.device}, in {inferencer.model.precision}')
         try:
             yield launch(page, host, port)
         finally:

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from cmmasksd.models import LMVSD, VMLSD
 from cmmasksd.registry import MODELS
@@ -330,3 +331,19 @@ def test_foreign_batch_norms_are_not_mixed(tiny_model, make_batch):
         model(inputs, ids, index, masks, mode='loss')
     model.joint_branches = False
     assert len(model(inputs, ids, index, masks, mode='loss')) == 3
+
+
+@torch.no_grad()
+def test_branches_cost_nothing_at_inference(tiny_model, make_batch):
+    states, flops, answers = [], [], []
+    for distillation in ([], [dict(type='cmmasksd.LMVSD'), dict(type='cmmasksd.VMLSD')]):
+        model = tiny_model(distillation=distillation).eval()
+        data = model.data_preprocessor(make_batch((2, 1), training=False))
+        with FlopCounterMode(display=False) as counter:
+            (first, _) = model(**data, mode='predict')
+        flops.append(counter.get_total_flops())
+        answers.append(first.predictions.probabilities)
+        states.append({name for name in model.state_dict() if not name.startswith('distillation.')})
+        assert len(model.state_dict()) - len(states[-1]) == len(distillation)  # a mask token each
+    assert flops[0] == flops[1] > 0
+    assert states[0] == states[1] and torch.equal(*answers)

@@ -352,7 +352,7 @@ def test_a_branch_named_twice(tiny_model):
         (dict(threshold=50), r'must lie in \[0, 1\), got 50'),
         (dict(threshold=-0.1), r'must lie in \[0, 1\), got -0.1'),
         (dict(threshold=float('nan')), r'must lie in \[0, 1\), got nan'),
-        (dict(precision='fp16'), "precision is 'float32' or 'bfloat16', got 'fp16'"),
+        (dict(precision='fp16'), "precision is one of float32, bfloat16, float16, got 'fp16'"),
     ],
 )
 def test_settings_that_make_no_sense(tiny_model, options, message):

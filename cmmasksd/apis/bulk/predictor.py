@@ -32,6 +32,7 @@ class ReferringPredictor:
         device: where to run; by default an accelerator if there is one.
         batch_size: pictures that are encoded together.
         threshold: of the masks; None: the model's.
+        precision, cache_bytes: see :class:`~cmmasksd.apis.inferencer.ReferringInferencer`.
 
     Raises:
         FileNotFoundError, ValueError: as that function.
@@ -45,8 +46,10 @@ class ReferringPredictor:
         device: str | torch.device | None = None,
         batch_size: int = 1,
         threshold: float | None = None,
+        precision: str | None = None,
+        cache_bytes: int = 0,
     ) -> None:
-        self._inferencer = open_inferencer(weights, config, device)
+        self._inferencer = open_inferencer(weights, config, device, precision, cache_bytes)
         self._images, self._batch_size, self._threshold = Path(images), batch_size, threshold
 
     def __call__(self, batch: Columns) -> dict[str, Any]:

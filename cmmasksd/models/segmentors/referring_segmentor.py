@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from mmengine.model import BaseModel
@@ -16,11 +16,11 @@ from cmmasksd.models.building import build_part
 from cmmasksd.models.layers import foreign_norms, frozen_statistics, joint_statistics
 from cmmasksd.models.mask_alignment import MaskAlignment, check_alignment, logits_to_masks, masks_to_logits
 from cmmasksd.models.widths import check_widths
+from cmmasksd.precision import PRECISIONS, Precision
 from cmmasksd.registry import MODELS
 from cmmasksd.structures import BranchFeatures, EncodedImages, MainBranch, TextFeatures, VisualFeatures, join_branches
 
 Config = dict[str, Any]
-Precision = Literal['float32', 'bfloat16']
 
 
 @MODELS.register_module()
@@ -42,7 +42,7 @@ class ReferringSegmentor(BaseModel):
         joint_branches: in training, run neck and decode head once over the main branch and all that share them; False,
             and where they hold batch norms of other projects: once for each, with the same result but for rounding and
             the draws of dropout.
-        precision: what prediction computes in: ``float32``, or ``bfloat16`` by autocast, on any device. It stands here
+        precision: what prediction computes in: ``float32``, or ``bfloat16`` or ``float16`` by autocast. It stands here
             and not around the loop, for mmengine's loops switch an autocast from outside off. Training follows the
             optimiser's wrapper.
 
@@ -73,8 +73,8 @@ class ReferringSegmentor(BaseModel):
             raise ValueError(f'threshold is compared with probabilities: it must lie in [0, 1), got {threshold}.')
         if expressions_per_chunk < 1:
             raise ValueError(f'expressions_per_chunk must be at least 1, got {expressions_per_chunk}.')
-        if precision not in get_args(Precision):
-            raise ValueError(f"precision is 'float32' or 'bfloat16', got {precision!r}.")
+        if precision not in PRECISIONS:
+            raise ValueError(f'precision is one of {", ".join(PRECISIONS)}, got {precision!r}.')
         check_alignment(mask_alignment)
         self.backbone = build_part(backbone)
         self.text_encoder = build_part(text_encoder)
@@ -306,4 +306,6 @@ class ReferringSegmentor(BaseModel):
             yield start, logits.float()
 
     def _autocast(self, inputs: Tensor) -> AbstractContextManager:
-        return torch.autocast(inputs.device.type, torch.bfloat16) if self.precision == 'bfloat16' else nullcontext()
+        if self.precision == 'float32':
+            return nullcontext()
+        return torch.autocast(inputs.device.type, getattr(torch, self.precision))
