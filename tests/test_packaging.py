@@ -88,10 +88,12 @@ def test_what_is_shipped_lies_where_mmengine_looks(setup_arguments: dict) -> Non
 
 
 def test_the_model_index_holds_every_config_but_ablations_and_recipes() -> None:
-    (metafile,) = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
-    models = {model['Name']: model for model in yaml.safe_load((ROOT / metafile).read_text())['Models']}
+    metafiles = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
+    assert sorted(metafiles) == sorted(str(path.relative_to(ROOT)) for path in ROOT.glob('configs/*/metafile.yml'))
+    found = [model for file in metafiles for model in yaml.safe_load((ROOT / file).read_text())['Models']]
+    models = {model['Name']: model for model in found}
     leaves = {name for name in list_models() if not re.search('ablations|recipes', find_config(name))}
-    assert set(models) == leaves and len(leaves) >= 9
+    assert set(models) == leaves and len(models) == len(found) >= 16
     for name, model in models.items():
         cfg = open_config(name)
         assert (ROOT / model['Config']).samefile(find_config(name))

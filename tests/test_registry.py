@@ -34,6 +34,7 @@ NAMES = {
         'ReferringSegmentor',
         'ReferringTTAModel',
         'ReferringDataPreprocessor',
+        'OpenCLIPResNet',
         'OpenCLIPVisionTransformer',
         'OpenCLIPTextTransformer',
         'HuggingFaceTextEncoder',

@@ -1,6 +1,11 @@
 """Everything that MODELS builds."""
 
-from cmmasksd.models.backbones import ImageBackboneAdapter, OpenCLIPVisionTransformer, TimmBackbone
+from cmmasksd.models.backbones import (
+    ImageBackboneAdapter,
+    OpenCLIPResNet,
+    OpenCLIPVisionTransformer,
+    TimmBackbone,
+)
 from cmmasksd.models.data_preprocessor import ReferringDataPreprocessor
 from cmmasksd.models.decode_heads import DecodeHeadAdapter, VisionLanguageDecodeHead
 from cmmasksd.models.dice import DiceLoss
@@ -20,6 +25,7 @@ __all__ = [
     'HuggingFaceTextEncoder',
     'ImageBackboneAdapter',
     'MaskRIS',
+    'OpenCLIPResNet',
     'OpenCLIPTextTransformer',
     'OpenCLIPVisionTransformer',
     'ReferringDataPreprocessor',

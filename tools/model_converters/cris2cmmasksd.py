@@ -1,8 +1,11 @@
-"""Gives CRIS's released weights of neck, decoder and projector our names: python
-tools/model_converters/cris2cmmasksd.py SRC DST
+"""Gives CRIS's released weights our names: python tools/model_converters/cris2cmmasksd.py SRC DST
 
-The result loads into CrossModalFPN(scale_levels=False) and VisionLanguageDecodeHead as ``neck.*`` and
-``decode_head.*``; CRIS's backbone is a CLIP ResNet, which is left out.
+The result is a checkpoint of configs/cris/cris_r50_refcoco.py and its like (``cris_r101_*`` for ResNet-101):
+
+python tools/test.py configs/cris/cris_r50_refcoco.py DST
+
+With --head-only: neck, decoder and projector alone, for CrossModalFPN(scale_levels=False) and VisionLanguageDecodeHead
+on other towers.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import torch
 from torch import Tensor
 
 NAMES = {
+    r'backbone\.visual': 'backbone.visual',
+    r'backbone': 'text_encoder.text',
     r'neck\.txt_proj': 'neck.text_projection',
     r'neck\.f1_v_proj': 'neck.project5',
     r'neck\.norm_layer': 'neck.norm5',
@@ -40,16 +45,22 @@ NAMES = {
 }
 
 
-def convert(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert(state_dict: Mapping[str, Tensor], head_only: bool = False) -> dict[str, Tensor]:
     """Renames CRIS's state dict, with or without the ``module.`` prefix of a distributed run.
 
+    Args:
+        state_dict: CRIS's.
+        head_only: leave the two towers of CLIP out.
+
     Raises:
-        ValueError: a name that CRIS's neck, decoder and projector do not have.
+        ValueError: a name that CRIS does not have.
     """
     converted = {}
     for name, tensor in state_dict.items():
         name = name.removeprefix('module.')
-        if name.startswith('backbone.'):
+        if name == 'backbone.logit_scale':  # of CLIP's contrastive training; nothing here reads it
+            continue
+        if head_only and name.startswith('backbone.'):
             continue
         target = _rename(name)
         # a 1x1 convolution is a linear layer
@@ -61,18 +72,19 @@ def _rename(name: str) -> str:
     for pattern, target in NAMES.items():
         if re.match(pattern + r'\.', name):
             return re.sub('^' + pattern, target, name)
-    raise ValueError(f"'{name}' is no parameter of CRIS's neck, decoder or projector.")
+    raise ValueError(f"'{name}' is no parameter of CRIS.")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', help="CRIS's checkpoint (best_model.pth)")
     parser.add_argument('destination', help='where to write the converted state dict')
+    parser.add_argument('--head-only', action='store_true', help='leave out the two towers of CLIP')
     args = parser.parse_args()
     from cmmasksd.checkpoints import load_checkpoint_file
 
     checkpoint = load_checkpoint_file(args.source)
-    converted = convert(checkpoint.get('state_dict', checkpoint))
+    converted = convert(checkpoint.get('state_dict', checkpoint), args.head_only)
     torch.save({'state_dict': converted}, args.destination)
     print(f'{len(converted)} tensors written to {args.destination}.')
 
