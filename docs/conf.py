@@ -15,7 +15,14 @@ import cmmasksd
 project = 'cmmasksd'
 version = release = cmmasksd.__version__
 root_doc = 'docs/index'
-include_patterns = ['docs/**', 'CONTRIBUTING.md', 'CHANGELOG.md', 'configs/cm_masksd/README.md', 'projects/*/README.md']
+include_patterns = [
+    'docs/**',
+    'CONTRIBUTING.md',
+    'CHANGELOG.md',
+    'configs/README.md',
+    'configs/*/README.md',
+    'projects/*/README.md',
+]
 exclude_patterns = ['.*', 'build', 'cmmasksd', 'data', 'dist', 'docs/_*', 'shared', 'tests', 'tools', 'work_dirs']
 extensions = ['myst_nb', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx_copybutton']
 

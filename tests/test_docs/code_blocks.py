@@ -18,7 +18,7 @@ PAGES = sorted(
     [
         ROOT / 'README.md',
         ROOT / 'CONTRIBUTING.md',
-        ROOT / 'configs/cm_masksd/README.md',
+        *ROOT.glob('configs/**/README.md'),
         *(ROOT / 'docs').rglob('*.md'),
         *(ROOT / 'projects').rglob('*.md'),
     ]
