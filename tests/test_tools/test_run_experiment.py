@@ -164,6 +164,45 @@ def test_only_common_seeds_are_compared() -> None:
 
 
 @pytest.mark.slow
+def test_a_metric_may_be_the_mean_of_several_splits() -> None:
+    from experiments.comparing import values_of
+
+    runs = [
+        dict(condition='all', arm='none', seed=seed, metrics={'testA/mIoU': 40.0 + seed, 'testB/mIoU': last})
+        for seed, last in ((0, 60.0), (1, None))
+    ]
+    assert values_of(runs, 'all', 'none', 'testA+testB/mIoU') == {0: 50.0}
+    assert values_of(runs, 'all', 'none', 'testA/mIoU') == {0: 40.0, 1: 41.0}
+    assert values_of(runs, 'all', 'none', 'testA+testC/mIoU') == {}
+
+
+def test_the_config_may_lie_beside_the_experiment(folder: Path) -> None:
+    from experiments.planning import plan
+    from experiments.reading import read_experiment
+
+    (folder / 'model.py').write_text(
+        "_base_ = 'cmmasksd::cm_masksd/vit-tiny_refshapes.py'\nmodel = dict(threshold=0.5)\n"
+    )
+    (folder / 'experiment.yml').write_text(yaml.safe_dump({**EXPERIMENT, 'config': 'model.py'}, sort_keys=False))
+    (run,) = plan(read_experiment(folder), ['none'], ['all'], [0], folder / 'work')
+    assert Config.fromfile(run.config).model.threshold == 0.5
+
+
+@pytest.mark.parametrize('name', ['branches', 'controls', 'choices'])
+def test_the_experiments_that_are_shipped_can_be_planned(name: str, tmp_path: Path) -> None:
+    from experiments.planning import plan
+    from experiments.reading import read_experiment
+
+    experiment = read_experiment(ROOT / 'docs/evidence' / name)
+    runs = plan(experiment, list(experiment.arms), list(experiment.conditions), [0], tmp_path)
+    assert len(runs) >= 8
+    kept = {json.loads(file.read_text())['arm'] for file in (ROOT / 'docs/evidence' / name).glob('runs/*.json')}
+    assert kept <= set(experiment.arms) and (kept or name == 'choices')
+    for run in runs:
+        cfg = Config.fromfile(run.config)
+        assert cfg.train_cfg.max_iters >= 750 and 'LateDistillationHook' not in {hook.type for hook in cfg.custom_hooks}
+
+
 def test_two_arms_are_trained_for_real(refshapes_root: Path, tmp_path: Path) -> None:
     names = ('train', 'val', 'test')
     data = {

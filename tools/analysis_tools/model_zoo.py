@@ -20,21 +20,22 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE, SYSTEMS = ROOT / 'configs/README.md', ROOT / 'configs/zoo.yml'
 HEAD = """# Models
 
-Made by `tools/analysis_tools/model_zoo.py` from [zoo.yml](zoo.yml). The systems of the paper's Table 1, in its order;
-those without a config are not here. Scores are the paper's, IoU (mIoU over expressions) on RefCOCO; none has been
-repeated here yet. GFLOP are of an image with one and with eight expressions, at the config's input, which
-[benchmarks](../docs/benchmarks.md) explains.
-
-Every model here trains, is evaluated, served, exported and takes either branch of self-distillation (or MaskRIS,
-AMLRIS, dropout) by a line, `model = dict(distillation=[dict(type='LMVSD'), dict(type='VMLSD')])`. A star is DenseCRF
-after the model: `--post-process densecrf`.
+Made by `tools/analysis_tools/model_zoo.py` from [zoo.yml](zoo.yml). Every model here trains, is evaluated, served,
+exported and takes either branch of self-distillation (or MaskRIS, AMLRIS, dropout) by a line,
+`model = dict(distillation=[dict(type='LMVSD'), dict(type='VMLSD')])`. GFLOP are of an image with one and with eight
+expressions, at the config's input, which [benchmarks](../docs/benchmarks.md) explains.
 
 """
-COLUMNS = ('system', 'towers', 'val / testA / testB', 'config', 'input', 'parameters, M', 'GFLOP, 1', 'GFLOP, 8')
-ENDING = """
+MIDDLE = """
 More recipes: [CM-MaskSD](cm_masksd/README.md), with its ablations and other towers of open_clip;
 [CRIS](cris/README.md). Backbones of OpenMMLab and timm go in by `ImageBackboneAdapter`:
 [extending](../docs/extending.md).
+
+## The paper's Table 1
+
+IoU (mIoU over expressions) on RefCOCO as the paper prints it; none has been repeated here yet. A star is DenseCRF after
+the model: `--post-process densecrf`. Systems without a mark are not here.
+
 """
 
 
@@ -56,26 +57,42 @@ def measure(name: str) -> dict[str, str]:
     )
 
 
-def row(system: dict[str, Any]) -> str:
-    """A line of the table."""
-    scores = ' / '.join(f'{score:.2f}' for score in system.get('scores', ())) or '-'
-    cells = [system['name'], system['towers'], scores]
-    names = system.get('configs', [])
-    if not names:
-        return f'| {" | ".join([*cells, *["-"] * 5])} |'
+def shipped_row(system: dict[str, Any]) -> list[str]:
+    """A system that is here."""
+    names = system['configs']
     found = measure(names[0])
     links = ', '.join(f'[{name}]({Path(open_config(name).filename).relative_to(ROOT / "configs")})' for name in names)
-    if 'released' in system:
-        links += f'; released weights: `{system["released"]}`'
-    return f'| {" | ".join([*cells, links, found["size"], found["parameters"], found["one"], found["eight"]])} |'
+    released = f'`{system["released"]}`' if 'released' in system else '-'
+    numbers = [found['size'], found['parameters'], found['one'], found['eight']]
+    return [system['name'], system['towers'], links, *numbers, released]
+
+
+def published_row(system: dict[str, Any]) -> list[str]:
+    """A system of Table 1."""
+    scores = [f'{score:.2f}' for score in system['scores']]
+    return [system['name'], system['towers'], *scores, 'here' if 'configs' in system else '']
+
+
+def table(head: str, aligned: str, rows: list[list[str]]) -> str:
+    """In Markdown; ``aligned`` has l or r for each column."""
+    rule = ' | '.join('---:' if each == 'r' else '---' for each in aligned)
+    return '\n'.join([f'| {head} |', f'| {rule} |', *(f'| {" | ".join(row)} |' for row in rows)]) + '\n'
 
 
 def page() -> str:
     """The page's text."""
     systems = yaml.safe_load(SYSTEMS.read_text(encoding='utf-8'))['systems']
-    rule = ['---'] * 5 + ['---:'] * 3
-    lines = [f'| {" | ".join(COLUMNS)} |', f'| {" | ".join(rule)} |', *map(row, systems)]
-    return HEAD + '\n'.join(lines) + '\n' + ENDING
+    here = table(
+        'system | towers | config | input | M parameters | GFLOP, 1 | GFLOP, 8 | released weights by',
+        'llllrrrl',
+        [shipped_row(system) for system in systems if 'configs' in system],
+    )
+    published = table(
+        'system | towers | val | testA | testB | ',
+        'llrrrl',
+        [published_row(system) for system in systems if 'scores' in system],
+    )
+    return HEAD + here + MIDDLE + published
 
 
 def main() -> None:
