@@ -51,7 +51,7 @@ def test_every_way_to_a_published_model_takes_exactly_its_weights(folder: Path, 
 
 def test_a_name_on_the_hub_goes_the_same_way(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     ways = []
-    monkeypatch.setattr(ReferringInferencer, 'from_pretrained', lambda name, device: ways.append(name))
+    monkeypatch.setattr(ReferringInferencer, 'from_pretrained', lambda name, **options: ways.append(name))
     for name in (MODEL, 'owner/model-v1.5', 'owner/model.small'):
         open_inferencer(name)
     assert ways == [MODEL, 'owner/model-v1.5', 'owner/model.small']
