@@ -81,9 +81,10 @@ class MaskRIS(SelfDistillation):
     def distort_words(self, segmentor: nn.Module, main: MainBranch) -> Tensor:
         """Word embeddings (E, L, D_t), some of them the mask token's, some those of other tokens."""
         text_encoder: Any = segmentor.text_encoder
-        lot = torch.rand(main.input_ids.shape, device=main.input_ids.device)
-        lot = (lot / max(self.word_ratio, 1e-12)).masked_fill(~main.text.word_tokens, 1.0)  # drawn: below 1
-        others = torch.randint(0, text_encoder.vocab_size, lot.shape, device=lot.device)
-        replaced = (lot >= self.masked_words) & (lot < min(1.0, self.masked_words + self.random_words))
-        words = torch.where(replaced.unsqueeze(2), segmentor.embed_text(others), main.word_embeddings)
-        return mask_tokens(words, lot < self.masked_words, self.mask_token)
+        shape, device = main.input_ids.shape, main.input_ids.device
+        drawn = (torch.rand(shape, device=device) < self.word_ratio) & main.text.word_tokens
+        fate = torch.rand(shape, device=device)
+        others = segmentor.embed_text(torch.randint(0, text_encoder.vocab_size, shape, device=device))
+        replaced = drawn & (fate >= self.masked_words) & (fate < self.masked_words + self.random_words)
+        words = torch.where(replaced.unsqueeze(2), others, main.word_embeddings)
+        return mask_tokens(words, drawn & (fate < self.masked_words), self.mask_token)
