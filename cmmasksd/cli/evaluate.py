@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmmasksd.arguments import writable_file
 
 if TYPE_CHECKING:
-    from cmmasksd.scoring import Answer
+    from cmmasksd.scoring import Prediction, Question
 
 EXAMPLES = """examples:
   cmmasksd evaluate vit-b_refcoco CHECKPOINT               # a model: tools/test.py, whose --help tells the rest
@@ -80,22 +79,23 @@ def score_files() -> None:
 
 def score_file(file: Path, args: argparse.Namespace) -> dict[str, float]:
     """The scores of a file of predictions."""
-    from cmmasksd.scoring import PROTOCOLS, refine, score
+    from cmmasksd.scoring import PROTOCOLS, answer_questions, refine, score
 
-    answers = read_answers(file, args)
+    answers = answer_questions(*read_answers(file, args), args.missing == 'wrong')
     if args.post_process:
         answers = refine(answers)
     return score(answers, PROTOCOLS[args.protocol])
 
 
-def read_answers(file: Path, args: argparse.Namespace) -> Iterator[Answer]:
-    """The answers of a file to what :func:`add_questions` asks; what is left out or missing is said.
+def read_answers(file: Path, args: argparse.Namespace) -> tuple[list[Question], dict[int, Prediction]]:
+    """What :func:`add_questions` asks, and the predictions of a file by ``sent_id``, for
+    :func:`~cmmasksd.scoring.answer_questions`; what is left out or missing is said.
 
     Raises:
-        ValueError: predictions or annotations that cannot be read, or expressions without an answer.
+        ValueError: predictions or annotations that cannot be read.
         OSError: a file cannot be read.
     """
-    from cmmasksd.scoring import answer_questions, read_predictions, read_questions
+    from cmmasksd.scoring import read_predictions, read_questions
     from cmmasksd.scoring.predictions import match
 
     questions = read_questions(args.data_root, args.dataset, args.split_by, args.split)
@@ -106,7 +106,7 @@ def read_answers(file: Path, args: argparse.Namespace) -> Iterator[Answer]:
     missing = sum(question.sent_id not in found for question in asked)
     if missing and args.missing == 'wrong':
         print(f'{file}: {missing} sentences without a prediction count as empty masks.', file=sys.stderr)
-    return answer_questions(asked, found, args.missing == 'wrong')
+    return asked, found
 
 
 def show(scores: dict[str, dict[str, float]], args: argparse.Namespace) -> None:

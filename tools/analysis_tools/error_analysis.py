@@ -33,23 +33,25 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def analyse(args: argparse.Namespace) -> dict[str, float]:
-    """Writes the page; gives the scores.
+def analyse(args: argparse.Namespace) -> None:
+    """Writes the page, and prints its tables.
 
     Raises:
         ValueError: predictions or annotations that cannot be read.
         OSError: a file or a picture is missing.
     """
+    import numpy as np
     from judging.judgements import judge
     from judging.page import render
 
-    from cmmasksd.scoring import PROTOCOLS, score
+    from cmmasksd.scoring import PROTOCOLS, answer_questions
 
     file, protocol = Path(args.predictions), PROTOCOLS['exact']
-    judgements = judge(read_answers(file, args))
+    asked, predictions = read_answers(file, args)
+    judgements = judge(answer_questions(asked, predictions, args.missing == 'wrong'))
     if not judgements:
         raise ValueError(f'{args.dataset} {args.split} holds no expression')
-    scores = score(read_answers(file, args), protocol)
+    scores = protocol.compute(np.array([each.counts for each in judgements], dtype=np.int64))
     name = f'{args.dataset} ({args.split_by}) {args.split}'
     page = render(
         args.title or f'{file.name} on {args.dataset} {args.split}',
@@ -57,18 +59,19 @@ def analyse(args: argparse.Namespace) -> dict[str, float]:
         protocol.rule.split('. ')[0],
         scores,
         judgements,
-        draw_sheets(args, judgements) if args.number else {},
+        draw_sheets(judgements, predictions, args.number) if args.number else {},
     )
     Path(args.out).write_text(page, encoding='utf-8')
     show(judgements)
-    return scores
 
 
-def draw_sheets(args: argparse.Namespace, judgements: list[Any]) -> dict[str, list[Any]]:
-    """The pictures of each contact sheet; masks are read once more, for those alone."""
+def draw_sheets(judgements: list[Any], predictions: dict[int, Any], number: int) -> dict[str, list[Any]]:
+    """The pictures of each contact sheet; the masks of those alone are made once more."""
     from judging.judgements import ELSEWHERE
     from judging.page import SHEETS
     from judging.sheets import draw, worst
+
+    from cmmasksd.scoring import answer_questions
 
     found = [each for each in judgements if each.iou >= ELSEWHERE]
     badness: list[tuple[list[Any], Callable[[Any], float]]] = [
@@ -76,14 +79,12 @@ def draw_sheets(args: argparse.Namespace, judgements: list[Any]) -> dict[str, li
         (found, lambda each: each.over),
         (found, lambda each: each.under),
     ]
-    chosen = {name: worst(pool, args.number, measure) for name, (pool, measure) in zip(SHEETS, badness, strict=True)}
-    wanted = {each.question.sent_id for sheet in chosen.values() for each in sheet}
-    answers = {
-        answer.question.sent_id: answer
-        for answer in read_answers(Path(args.predictions), args)
-        if answer.question.sent_id in wanted
-    }
-    return {name: [draw(each, answers[each.question.sent_id]) for each in sheet] for name, sheet in chosen.items()}
+    sheets: dict[str, list[Any]] = {}
+    for name, (pool, measure) in zip(SHEETS, badness, strict=True):
+        chosen = worst(pool, number, measure)
+        answers = answer_questions([each.question for each in chosen], predictions, missing_is_wrong=True)
+        sheets[name] = [draw(each, answer) for each, answer in zip(chosen, answers, strict=True)]
+    return sheets
 
 
 def show(judgements: list[Any]) -> None:

@@ -24,26 +24,53 @@ class Judgement:
 
     Attributes:
         question: the expression.
-        iou: of prediction and ground truth; 1 where both are empty.
-        over: wrongly covered area over the union.
-        under: missed area over the union. With the IoU they make 1.
-        size: share of the picture that the object takes.
-        empty: whether the prediction covers nothing.
+        hit: pixels of prediction and ground truth.
+        wrong: pixels of the prediction alone.
+        missed: pixels of the ground truth alone.
     """
 
     question: Question
-    iou: float
-    over: float
-    under: float
-    size: float
-    empty: bool
+    hit: int
+    wrong: int
+    missed: int
+
+    @property
+    def union(self) -> int:
+        """Pixels of either."""
+        return self.hit + self.wrong + self.missed
+
+    @property
+    def iou(self) -> float:
+        """Of prediction and ground truth; 1 where both are empty."""
+        return self.hit / self.union if self.union else 1.0
+
+    @property
+    def over(self) -> float:
+        """Wrongly covered area over the union."""
+        return self.wrong / max(self.union, 1)
+
+    @property
+    def under(self) -> float:
+        """Missed area over the union; with the IoU and what is wrongly covered it makes 1."""
+        return self.missed / max(self.union, 1)
+
+    @property
+    def size(self) -> float:
+        """Share of the picture that the object takes."""
+        height, width = self.question.size
+        return (self.hit + self.missed) / (height * width)
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Intersection, union, predicted and annotated area, of which protocols make scores."""
+        return self.hit, self.union, self.hit + self.wrong, self.hit + self.missed
 
     @property
     def verdict(self) -> str:
         """A key of ``VERDICTS``."""
         if self.iou > RIGHT:
             return 'right'
-        if self.empty:
+        if not self.hit + self.wrong:
             return 'nothing'
         return 'partly' if self.iou >= ELSEWHERE else 'elsewhere'
 
@@ -60,9 +87,5 @@ def judge(answers: Iterable[Answer]) -> list[Judgement]:
 
 def _judge(answer: Answer) -> Judgement:
     prediction, truth = answer.prediction, answer.truth
-    hit, over, under = (
-        int(np.count_nonzero(part)) for part in (prediction & truth, prediction & ~truth, truth & ~prediction)
-    )
-    union = hit + over + under
-    shares = (hit / union, over / union, under / union) if union else (1.0, 0.0, 0.0)
-    return Judgement(answer.question, *shares, size=(hit + under) / truth.size, empty=hit + over == 0)
+    parts = (prediction & truth, prediction & ~truth, truth & ~prediction)
+    return Judgement(answer.question, *(int(np.count_nonzero(part)) for part in parts))
