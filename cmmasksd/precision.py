@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 
@@ -32,7 +32,7 @@ def choose_precision(asked: str, device: torch.device | str) -> Precision:
     if asked not in CHOICES:
         raise ValueError(f'precision is one of {", ".join(CHOICES)}, got {asked!r}.')
     if asked != 'auto':
-        return next(each for each in PRECISIONS if each == asked)
+        return cast(Precision, asked)
     device = torch.device(device)
     if device.type == 'cuda':
         return 'bfloat16' if torch.cuda.get_device_capability(device) >= (8, 0) else 'float32'

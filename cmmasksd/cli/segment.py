@@ -52,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--device', help='such as cpu or cuda:0 (default: an accelerator if there is one)')
     add_precision(parser)
-    cache_help = 'megabytes of features that are kept for pictures that come again; 0: none (default: %(default)s)'
+    cache_help = 'of a table: megabytes of features kept for pictures that come again; 0: none (default: %(default)s)'
     parser.add_argument('--cache', type=float, default=512, metavar='MB', help=cache_help)
     parser.add_argument(
         '--batch-size', type=positive, default=1, metavar='N', help='pictures at a time (default: %(default)s)'
@@ -214,4 +214,5 @@ def _open(args: argparse.Namespace) -> ReferringInferencer:
     device = args.device
     if device is None and torch.cuda.is_available() and 'LOCAL_RANK' in os.environ:
         device = f'cuda:{int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count()}'
-    return open_inferencer(args.weights, args.config, device, args.precision, round(args.cache * 1e6))
+    cache_bytes = round(args.cache * 1e6) if args.table else 0  # named pictures come once
+    return open_inferencer(args.weights, args.config, device, args.precision, cache_bytes)
