@@ -10,6 +10,8 @@ from torch import Tensor
 
 from cmmasksd.structures import EncodedImages
 
+Key = tuple[str, bytes]  # precision, and digest of the pixels
+
 
 class FeatureCache:
     """Keeps what images were encoded to, by their pixels; those asked of least recently go first. For one thread.
@@ -25,7 +27,7 @@ class FeatureCache:
         if most_bytes < 0:
             raise ValueError(f'cache_bytes must be at least 0, got {most_bytes}.')
         self.most_bytes = most_bytes
-        self._kept: OrderedDict[bytes, EncodedImages] = OrderedDict()
+        self._kept: OrderedDict[Key, EncodedImages] = OrderedDict()
 
     @property
     def nbytes(self) -> int:
@@ -33,7 +35,7 @@ class FeatureCache:
         return sum(each.nbytes for each in self._kept.values())
 
     def encode(
-        self, pixels: Sequence[Tensor], inputs: Tensor, encode: Callable[[Tensor], EncodedImages]
+        self, pixels: Sequence[Tensor], inputs: Tensor, encode: Callable[[Tensor], EncodedImages], precision: str
     ) -> EncodedImages:
         """Encodes those images of a batch that are not kept, in one go.
 
@@ -42,12 +44,14 @@ class FeatureCache:
             inputs: the same as the model takes them, (B, 3, H, W).
             encode: the model's; called with none of the images that are kept, and not at all where all are.
 
+            precision: what the model computes in; features of another one are not given.
+
         Returns:
             Features of the B images, in order.
         """
         if not self.most_bytes:
             return encode(inputs)
-        keys = [hashlib.blake2b(each.numpy().tobytes(), digest_size=16).digest() for each in pixels]
+        keys = [(precision, hashlib.blake2b(each.numpy().tobytes(), digest_size=16).digest()) for each in pixels]
         new = {key: number for number, key in enumerate(keys) if key not in self._kept}
         found = {key: self._kept[key] for key in keys if key in self._kept}
         if new:
@@ -57,7 +61,7 @@ class FeatureCache:
             self._keep(key, found[key])
         return EncodedImages.join([found[key] for key in keys])
 
-    def _keep(self, key: bytes, features: EncodedImages) -> None:
+    def _keep(self, key: Key, features: EncodedImages) -> None:
         self._kept[key] = features
         self._kept.move_to_end(key)
         while self._kept and self.nbytes > self.most_bytes:

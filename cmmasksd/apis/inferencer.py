@@ -222,9 +222,7 @@ class ReferringInferencer:
         batch = self._collate(pictures)
         counts = [len(picture.expressions) for picture in pictures]
         index = torch.arange(len(pictures)).repeat_interleave(torch.tensor(counts))
-        features = self.cache.encode(
-            [picture.inputs for picture in pictures], batch['inputs'], self.model.encode_images
-        )
+        features = self._encode(pictures, batch['inputs'])
         maps = self._segment(features, batch['input_ids'], index)
         answers = zip(pictures, maps.split(counts))
         return [self._result(picture, picture.expressions, own_maps) for picture, own_maps in answers]
@@ -237,8 +235,7 @@ class ReferringInferencer:
             ValueError, TypeError, OSError: as for a call.
         """
         prepared = self.prepare(image, PLACEHOLDER)
-        inputs = self._collate([prepared])['inputs']
-        features = self.cache.encode([prepared.inputs], inputs, self.model.encode_images)
+        features = self._encode([prepared], self._collate([prepared])['inputs'])
         return EncodedPicture(prepared.image, features, prepared.letterbox, prepared.name)
 
     @torch.inference_mode()
@@ -276,6 +273,10 @@ class ReferringInferencer:
     def _collate(self, pictures: Sequence[PreparedPicture]) -> dict[str, Any]:
         inputs, samples = [picture.inputs for picture in pictures], [picture.data_sample for picture in pictures]
         return self.model.data_preprocessor(dict(inputs=inputs, data_samples=samples))
+
+    def _encode(self, pictures: Sequence[PreparedPicture], inputs: Tensor) -> EncodedImages:
+        pixels, model = [picture.inputs for picture in pictures], self.model
+        return self.cache.encode(pixels, inputs, model.encode_images, model.precision)
 
     def _segment(self, features: EncodedImages, input_ids: Tensor, image_index: Tensor) -> Tensor:
         """Probabilities (E, h, w) float32 on the logits' grid."""

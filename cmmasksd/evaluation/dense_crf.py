@@ -121,6 +121,14 @@ class DenseCRFEvaluator(Evaluator):
 
 
 def read_stored(path: str, mirrored: bool = False) -> NDArray[np.uint8]:
-    """A picture's stored pixels, which annotations are in, or their mirror image: (height, width, 3) uint8 RGB."""
-    image = mmcv.bgr2rgb(mmcv.imread(path, flag='color_ignore_orientation'))
+    """A picture's stored pixels, which annotations are in, or their mirror image: (height, width, 3) uint8 RGB.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no picture, or damaged.
+    """
+    stored = mmcv.imread(path, flag='color_ignore_orientation')
+    if stored is None:
+        raise ValueError(f'{path}: the file is damaged or no picture; fetch it again.')
+    image = mmcv.bgr2rgb(stored)
     return np.ascontiguousarray(image[:, ::-1]) if mirrored else image

@@ -83,6 +83,16 @@ def test_bytes_are_bounded(counted: tuple[ReferringInferencer, ReferringInferenc
     assert inferencer.cache.nbytes == 0
 
 
+def test_another_precision_is_encoded_anew(
+    counted: tuple[ReferringInferencer, ReferringInferencer, list[int]],
+) -> None:
+    inferencer, _, numbers = counted
+    for precision in ('float32', 'bfloat16', 'float32'):
+        inferencer.model.precision = precision
+        assert inferencer(picture(0), 'red')[0].probabilities.shape == (1, 30, 40)
+    assert numbers == [1, 1]
+
+
 def test_nothing_is_kept_unasked(pair: tuple[ReferringInferencer, ReferringInferencer]) -> None:
     _, plain = pair
     plain(picture(0), 'red')

@@ -66,6 +66,14 @@ def test_without_the_library_its_name_is_said(monkeypatch: pytest.MonkeyPatch) -
         DenseCRF()
 
 
+def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'a.jpg').write_bytes(b'no picture')
+    with pytest.raises(ValueError, match='a.jpg: the file is damaged'):
+        read_stored(str(tmp_path / 'a.jpg'))
+    with pytest.raises(FileNotFoundError):
+        read_stored(str(tmp_path / 'b.jpg'))
+
+
 def test_stored_pixels_are_read_as_rgb(square: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     image, _ = square
     cv2.imwrite(str(tmp_path / 'a.png'), image[..., ::-1])

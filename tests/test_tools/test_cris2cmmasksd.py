@@ -258,6 +258,15 @@ def test_an_unknown_name(converter, name):
         converter.convert({name: torch.zeros(1)})
 
 
+def test_the_command_says_what_is_no_checkpoint_of_cris(converter, tmp_path, monkeypatch):
+    source, destination = tmp_path / 'best_model.pth', tmp_path / 'converted.pth'
+    torch.save({'head.weight': torch.zeros(1)}, source)
+    monkeypatch.setattr(sys, 'argv', ['cris2cmmasksd.py', str(source), str(destination)])
+    with pytest.raises(SystemExit, match="Error: 'head.weight' is no parameter of CRIS"):
+        converter.main()
+    assert not destination.exists()
+
+
 def test_the_command_writes_a_checkpoint(converter, weights, tmp_path, monkeypatch, capsys):
     source, destination = tmp_path / 'best_model.pth', tmp_path / 'converted.pth'
     torch.save(dict(epoch=3, state_dict={f'module.{name}': tensor for name, tensor in weights.items()}), source)

@@ -83,8 +83,11 @@ def main() -> None:
     args = parser.parse_args()
     from cmmasksd.checkpoints import load_checkpoint_file
 
-    checkpoint = load_checkpoint_file(args.source)
-    converted = convert(checkpoint.get('state_dict', checkpoint), args.head_only)
+    try:
+        checkpoint = load_checkpoint_file(args.source)
+        converted = convert(checkpoint.get('state_dict', checkpoint), args.head_only)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f'Error: {error}') from None
     torch.save({'state_dict': converted}, args.destination)
     print(f'{len(converted)} tensors written to {args.destination}.')
 
