@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -106,6 +108,24 @@ def test_maskris_masks_whole_blocks(height, width, blocks):
     spread = corners.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, :height, :width]
     assert torch.equal(masked, spread)
     assert len(torch.unique(corners, dim=0)) > 1
+
+
+def test_maskris_distorts_as_many_words_as_it_says() -> None:
+    branch = MODELS.build(dict(type='MaskRIS', embed_dims=dict(image=4, text=1), word_ratio=0.5))
+    branch.mask_token.data.fill_(-1.0)
+    ids = torch.zeros(500, 40, dtype=torch.long)
+    main = SimpleNamespace(
+        input_ids=ids,
+        text=SimpleNamespace(word_tokens=torch.ones_like(ids, dtype=torch.bool)),
+        word_embeddings=ids[..., None].float(),
+    )
+    segmentor = SimpleNamespace(
+        text_encoder=SimpleNamespace(vocab_size=1000), embed_text=lambda others: (others[..., None] + 1).float()
+    )
+    torch.manual_seed(0)
+    distorted = branch.distort_words(segmentor, main)
+    masked, replaced = (distorted == -1).float().mean(), (distorted > 0).float().mean()
+    assert masked == pytest.approx(0.5 * 0.8, abs=0.015) and replaced == pytest.approx(0.5 * 0.1, abs=0.008)
 
 
 @torch.no_grad()

@@ -85,6 +85,6 @@ class MaskRIS(SelfDistillation):
         drawn = (torch.rand(shape, device=device) < self.word_ratio) & main.text.word_tokens
         fate = torch.rand(shape, device=device)
         others = segmentor.embed_text(torch.randint(0, text_encoder.vocab_size, shape, device=device))
-        replaced = drawn & (fate >= self.masked_words) & (fate < self.masked_words + self.random_words)
+        replaced = drawn & (fate < self.masked_words + self.random_words)  # those below masked_words are masked then
         words = torch.where(replaced.unsqueeze(2), others, main.word_embeddings)
         return mask_tokens(words, drawn & (fate < self.masked_words), self.mask_token)
