@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +69,8 @@ def checkpoint_globals() -> list[Callable | tuple[Callable, str]]:
     """What a training checkpoint of mmengine names besides torch's own types, for ``torch.serialization.safe_globals``.
 
     ``message_hub`` holds HistoryBuffers, numpy arrays and numbers. The official mmengine and the fork write the same
-    names, numpy's versions differ.
+    names, numpy's versions differ. Namespaces are settings of a command line, plain data, which LAVT and other projects
+    keep beside their weights.
 
     Returns:
         Pairs of what to use and the name in the file that it stands for.
@@ -78,6 +80,7 @@ def checkpoint_globals() -> list[Callable | tuple[Callable, str]]:
     return [
         (_StoredHistoryBuffer, 'mmengine.logging.history_buffer.HistoryBuffer'),
         (_stored_statistic, 'builtins.getattr'),
+        (Namespace, 'argparse.Namespace'),
         (np.ndarray, 'numpy.ndarray'),
         (np.dtype, 'numpy.dtype'),
         *((_empty_array, f'{core}._reconstruct') for core in _NUMPY_CORES),

@@ -16,12 +16,12 @@ class VisualFeatures:
     """What an image encoder gives for B images.
 
     Attributes:
-        levels: three maps (B, C_l, h, w), shallow to deep, for the neck.
+        levels: maps (B, C_l, h, w), shallow to deep, for the neck: three, or as many as the neck takes.
         patches: (B, N, C), every patch in the joint space of image and text, row by row of the h x w grid.
         pooled: (B, C), the image as a whole ([class] token) in the joint space.
     """
 
-    levels: tuple[Tensor, Tensor, Tensor]
+    levels: tuple[Tensor, ...]
     patches: Tensor
     pooled: Tensor
 
@@ -207,8 +207,9 @@ class EncodedImages:
         embeddings, *rest = tensors
         if self.visual is None:
             return EncodedImages(embeddings, None, None)
-        first, second, third, patches, pooled, *projected = rest
-        return EncodedImages(embeddings, VisualFeatures((first, second, third), patches, pooled), tuple(projected))
+        count = len(self.visual.levels)
+        patches, pooled, *projected = rest[count:]
+        return EncodedImages(embeddings, VisualFeatures(tuple(rest[:count]), patches, pooled), tuple(projected))
 
 
 def join_branches(branches: Sequence[BranchFeatures]) -> BranchFeatures:

@@ -86,6 +86,11 @@ def _steps(inferencer: ReferringInferencer) -> tuple[LetterboxResize, TokenizeEx
     letterbox, tokens = steps['LetterboxResize'], steps['TokenizeExpressions']
     if getattr(letterbox, 'scale', 1) != 1:
         raise ValueError('The runtime fills the whole input: leave LetterboxResize.scale at 1.')
+    if not letterbox.keep_ratio or letterbox.resampling != 'opencv':
+        raise ValueError(
+            'The runtime keeps the aspect ratio and resizes by OpenCV: leave LetterboxResize.keep_ratio and resampling '
+            'as they are by default.'
+        )
     return letterbox, tokens
 
 

@@ -82,6 +82,7 @@ class ReferringIoUMetric(BaseMetric):
         segmentation_errors: also give ``OverSeg`` and ``UnderSeg``, in percent: the means over expressions of the
             wrongly covered and of the missed area, each over the union. With mIoU they make 100, but for expressions
             whose masks are both empty, which count 0 in all three.
+        inclusive: count an IoU of exactly X as above X in Pr@X, as LAVT and ReLA do.
         collect_device: ``cpu`` or ``gpu``, how processes exchange results.
         prefix: put before the keys, as ``prefix/mIoU``; none by default.
         collect_dir: folder for the exchange over the file system.
@@ -107,6 +108,7 @@ class ReferringIoUMetric(BaseMetric):
         derangement: bool = False,
         localisation: bool = False,
         segmentation_errors: bool = False,
+        inclusive: bool = False,
         collect_device: str = 'cpu',
         prefix: str | None = None,
         collect_dir: str | None = None,
@@ -121,6 +123,7 @@ class ReferringIoUMetric(BaseMetric):
         self.derangement = derangement
         self.localisation = localisation
         self.segmentation_errors = segmentation_errors
+        self.inclusive = inclusive
         self.output_dir = output_dir
         self._written: Counter[str] = Counter()
 
@@ -180,7 +183,10 @@ class ReferringIoUMetric(BaseMetric):
         intersections, unions = pairs.T
         table = dict(mIoU=self._mean_iou(pairs), oIoU=100 * float(intersections.sum() / max(unions.sum(), 1)))
         for tenth in TENTHS:
-            table[f'Pr@0.{tenth}'] = 100 * float((10 * intersections > tenth * unions).mean())
+            right = 10 * intersections > tenth * unions
+            if self.inclusive:
+                right |= (10 * intersections == tenth * unions) & (unions > 0)
+            table[f'Pr@0.{tenth}'] = 100 * float(right.mean())
         table['num_expressions'] = len(pairs)
         if self.derangement:
             deranged = [pair for entry in results for pair in entry['deranged']]

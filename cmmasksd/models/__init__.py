@@ -2,15 +2,17 @@
 
 from cmmasksd.models.backbones import (
     ImageBackboneAdapter,
+    LanguageAwareSwin,
     OpenCLIPResNet,
     OpenCLIPVisionTransformer,
     TimmBackbone,
 )
+from cmmasksd.models.class_weighted import ClassWeightedBCELoss
 from cmmasksd.models.data_preprocessor import ReferringDataPreprocessor
-from cmmasksd.models.decode_heads import DecodeHeadAdapter, VisionLanguageDecodeHead
+from cmmasksd.models.decode_heads import DecodeHeadAdapter, PixelClassifierHead, VisionLanguageDecodeHead
 from cmmasksd.models.dice import DiceLoss
 from cmmasksd.models.distillation import AMLRIS, LMVSD, VMLSD, DropoutSelfDistillation, MaskRIS
-from cmmasksd.models.necks import CrossModalFPN
+from cmmasksd.models.necks import CrossModalFPN, TopDownNeck
 from cmmasksd.models.segmentors import ReferringSegmentor, ReferringTTAModel
 from cmmasksd.models.text_encoders import HuggingFaceTextEncoder, OpenCLIPTextTransformer
 
@@ -18,19 +20,23 @@ __all__ = [
     'AMLRIS',
     'LMVSD',
     'VMLSD',
+    'ClassWeightedBCELoss',
     'CrossModalFPN',
     'DecodeHeadAdapter',
     'DiceLoss',
     'DropoutSelfDistillation',
     'HuggingFaceTextEncoder',
     'ImageBackboneAdapter',
+    'LanguageAwareSwin',
     'MaskRIS',
     'OpenCLIPResNet',
     'OpenCLIPTextTransformer',
     'OpenCLIPVisionTransformer',
+    'PixelClassifierHead',
     'ReferringDataPreprocessor',
     'ReferringSegmentor',
     'ReferringTTAModel',
     'TimmBackbone',
+    'TopDownNeck',
     'VisionLanguageDecodeHead',
 ]

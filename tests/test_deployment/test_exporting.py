@@ -160,6 +160,10 @@ def test_what_cannot_be_exported_is_refused(inferencer: ReferringInferencer, fol
     cfg.test_dataloader.dataset.pipeline.insert(1, dict(type='mmcv.RandomGrayscale', prob=1.0))
     with pytest.raises(ValueError, match='cannot do AugmentPicture of the test pipeline'):
         exporting.export_onnx(ReferringInferencer(cfg, device='cpu'), tmp_path / 'new')
+    cfg = make_config()
+    cfg.test_dataloader.dataset.pipeline[3].keep_ratio = False
+    with pytest.raises(ValueError, match='leave LetterboxResize.keep_ratio and resampling'):
+        exporting.export_onnx(ReferringInferencer(cfg, device='cpu'), tmp_path / 'new')
     assert not list(tmp_path.iterdir())
 
 

@@ -99,6 +99,21 @@ def test_precision_is_strictly_greater(prediction, mask, iou, above):
     assert sum(table[f'Pr@0.{tenth}'] for tenth in range(5, 10)) == 100 * above
 
 
+@pytest.mark.parametrize(
+    ('prediction', 'mask', 'reached'),
+    [
+        (strip(4), strip(10), 0),
+        (strip(5), strip(10), 1),
+        (strip(9), strip(10), 5),
+        (strip(10), strip(10), 5),
+        (strip(0), strip(0), 0),
+    ],
+)
+def test_inclusive_precision_counts_what_is_reached_exactly(prediction, mask, reached):
+    table = score([of_masks(prediction[None], mask[None])], inclusive=True)
+    assert sum(table[f'Pr@0.{tenth}'] for tenth in range(5, 10)) == 100 * reached
+
+
 def test_mean_and_overall_differ():
     small = of_masks(strip(1)[None], strip(2)[None])
     large = of_masks(strip(1000, 1000)[None], strip(1000, 1000)[None])

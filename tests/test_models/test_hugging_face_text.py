@@ -165,3 +165,13 @@ def test_more_tokens_than_positions(tmp_path) -> None:
     roberta = HuggingFaceTextEncoder(dict(model_type='roberta', pad_token_id=1, max_position_embeddings=18, **WIDTHS))
     assert roberta.max_tokens == 16
     roberta(torch.full((1, 16), 300))
+
+
+@torch.no_grad()
+def test_without_a_joint_width_sentence_and_tokens_stay_in_the_words_space() -> None:
+    torch.manual_seed(0)
+    ours = HuggingFaceTextEncoder(BERT, joint_channels=None).eval()
+    features = ours(rows([101, 300, 400, 102], 0))
+    assert ours.out_channels == ours.word_channels == 32
+    assert features.tokens is features.words and torch.equal(features.sentence, features.words[:, 0])
+    assert not [name for name in ours.state_dict() if 'projection' in name]

@@ -28,7 +28,7 @@ expressions, at the config's input, which [benchmarks](../docs/benchmarks.md) ex
 """
 MIDDLE = """
 More recipes: [CM-MaskSD](cm_masksd/README.md), with its ablations and other towers of open_clip;
-[CRIS](cris/README.md). Backbones of OpenMMLab and timm go in by `ImageBackboneAdapter`:
+[CRIS](cris/README.md); [LAVT](lavt/README.md). Backbones of OpenMMLab and timm go in by `ImageBackboneAdapter`:
 [extending](../docs/extending.md).
 
 ## The paper's Table 1

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
+from PIL import Image
 
 from cmmasksd.datasets.transforms.loading import name_record
 from cmmasksd.registry import TRANSFORMS
 from cmmasksd.structures import Letterbox
+
+Resampling = Literal['opencv', 'pillow']
 
 BORDER = (123, 117, 104)
 """CLIP's mean in 0..255, rounded: RGB of the letterbox's border, as in CRIS; zero after normalisation but for the
@@ -83,6 +87,35 @@ class FlipWithSentence(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class StretchPicture(BaseTransform):
+    """Makes the sample one of another size, as if its picture had been stored so: what is predicted and scored is of
+    that size. LAVT's test.py compares masks at 480x480.
+
+    The picture is resized by Pillow, linearly; of the masks the nearest pixel is taken, as torchvision has it.
+
+    Args:
+        size: (height, width), whatever the picture's aspect ratio.
+
+    Raises:
+        ValueError: a size that is not two whole numbers of at least 1, or a letterbox that is there already.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = _whole_sides(size, 'StretchPicture')
+
+    def transform(self, results: dict) -> dict:
+        """Changes ``img``, ``masks``, ``height`` and ``width``."""
+        if 'letterbox' in results:
+            raise ValueError('StretchPicture must stand before LetterboxResize in the pipeline.')
+        height, width = self.size
+        results['img'] = _resize_by_pillow(results['img'], self.size, Image.Resampling.BILINEAR)
+        if 'masks' in results:
+            masks = [_resize_by_pillow(mask, self.size, Image.Resampling.NEAREST) for mask in results['masks']]
+            results['masks'] = np.stack(masks) if masks else results['masks'][:, :0, :0].reshape(0, height, width)
+        return results | dict(height=height, width=width)
+
+
+@TRANSFORMS.register_module()
 class LetterboxResize(BaseTransform):
     """Scales the picture into the network's input, centred, its aspect ratio kept; the border is CLIP's mean.
 
@@ -95,26 +128,35 @@ class LetterboxResize(BaseTransform):
         resize_masks: False keeps the masks at the picture's own size, for evaluation.
         scale: how much of the input the picture fills, in (0, 1]; below 1 the border is wider, for test-time
             augmentation by scales, which so serves encoders of any kind, at their own input.
+        keep_ratio: False stretches the picture over the whole input, without a border, as LAVT does.
+        resampling: of the picture: ``opencv``, cubic, as in CRIS; or ``pillow``, linear over all pixels that fall
+            together, as torchvision and so LAVT do.
 
     Raises:
-        ValueError: a size that is not two whole numbers of at least 1, or a scale outside (0, 1]; a picture that is not
-            (height, width, 3) uint8, or masks of another size.
+        ValueError: a size that is not two whole numbers of at least 1, a scale outside (0, 1], or another resampling; a
+            picture that is not (height, width, 3) uint8, or masks of another size.
     """
 
-    def __init__(self, size: tuple[int, int], resize_masks: bool = True, scale: float = 1.0) -> None:
-        sides = tuple(size) if isinstance(size, (tuple, list)) else ()
-        if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
-            raise ValueError(
-                f'LetterboxResize.size must be (height, width), two whole numbers of at least 1 pixel, got {size!r}.'
-            )
+    def __init__(
+        self,
+        size: tuple[int, int],
+        resize_masks: bool = True,
+        scale: float = 1.0,
+        keep_ratio: bool = True,
+        resampling: Resampling = 'opencv',
+    ) -> None:
+        self.size = _whole_sides(size, 'LetterboxResize')
         if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale <= 1:
             raise ValueError(
                 f'LetterboxResize.scale is the share of the input that the picture fills, a number in (0, 1], got '
                 f'{scale!r}.'
             )
-        self.size = (sides[0], sides[1])
+        if resampling not in get_args(Resampling):
+            raise ValueError(f"LetterboxResize.resampling is 'opencv' or 'pillow', got {resampling!r}.")
         self.resize_masks = resize_masks
         self.scale = scale
+        self.keep_ratio = keep_ratio
+        self.resampling = resampling
 
     def transform(self, results: dict) -> dict:
         """Changes ``img`` and, if asked to, ``masks``; adds ``letterbox``."""
@@ -126,20 +168,20 @@ class LetterboxResize(BaseTransform):
         results['letterbox'] = letterbox
         return results
 
-    @staticmethod
-    def _place_picture(picture: np.ndarray, letterbox: Letterbox) -> np.ndarray:
+    def _place_picture(self, picture: np.ndarray, letterbox: Letterbox) -> np.ndarray:
         """(H, W, 3), a view of contiguous planes (3, H, W): what the model takes, so that packing need not copy it
         again.
         """
         planes = np.empty((3, *letterbox.size), np.uint8)
         for plane, value in zip(planes, BORDER):
             _fill_border(plane, letterbox, value)
-        cv2.split(_scale(picture, letterbox, cv2.INTER_CUBIC), [plane[letterbox.window] for plane in planes])
+        scale = _scale_by_pillow if self.resampling == 'pillow' else _scale
+        cv2.split(scale(picture, letterbox), [plane[letterbox.window] for plane in planes])
         return planes.transpose(1, 2, 0)
 
     def _fit(self, original: tuple[int, int]) -> Letterbox:
         height, width = (max(1, round(side * self.scale)) for side in self.size)
-        scaled = Letterbox.fit(original, (height, width)).scaled
+        scaled = Letterbox.fit(original, (height, width)).scaled if self.keep_ratio else (height, width)
         offset = (self.size[0] - scaled[0]) // 2, (self.size[1] - scaled[1]) // 2
         return Letterbox((original[0], original[1]), scaled, offset, self.size)
 
@@ -176,8 +218,26 @@ def _fill_border(canvas: np.ndarray, letterbox: Letterbox, value: int) -> None:
     canvas[rows, : columns.start] = canvas[rows, columns.stop :] = value
 
 
-def _scale(picture: np.ndarray, letterbox: Letterbox, interpolation: int) -> np.ndarray:
+def _scale(picture: np.ndarray, letterbox: Letterbox, interpolation: int = cv2.INTER_CUBIC) -> np.ndarray:
     if letterbox.scaled == letterbox.original:
         return picture
     height, width = letterbox.scaled
     return cv2.resize(picture, (width, height), interpolation=interpolation)
+
+
+def _scale_by_pillow(picture: np.ndarray, letterbox: Letterbox) -> np.ndarray:
+    return _resize_by_pillow(picture, letterbox.scaled, Image.Resampling.BILINEAR)
+
+
+def _resize_by_pillow(picture: np.ndarray, size: tuple[int, int], resampling: Image.Resampling) -> np.ndarray:
+    """A picture (height, width, 3) uint8, or a mask (height, width) bool, at another size; itself where it has it."""
+    if picture.shape[:2] == size:
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), resampling))
+
+
+def _whole_sides(size: object, what: str) -> tuple[int, int]:
+    sides = tuple(size) if isinstance(size, (tuple, list)) else ()
+    if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
+        raise ValueError(f'{what}.size must be (height, width), two whole numbers of at least 1 pixel, got {size!r}.')
+    return sides[0], sides[1]

@@ -96,7 +96,7 @@ class OpenCLIPResNet(OpenCLIPTower):
         coarse = masked.view(-1, 1, *self.grid_size).float()
         return F.interpolate(coarse, size=self.stem_size, mode='nearest').bool().flatten(1)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """OpenMMLab's contract: the three levels (B, C_l, h_l, w_l) of normalised images (B, 3, H, W)."""
         return self.encode_image(self.embed_image(images)).levels
 

@@ -98,7 +98,7 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
         """Patches and patch embeddings are one and the same: (E, N) bool -> itself."""
         return masked
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """OpenMMLab's contract: the three levels (B, C_l, h, w) of normalised images (B, 3, H, W), shallow to deep."""
         return self.encode_image(self.embed_image(images)).levels
 

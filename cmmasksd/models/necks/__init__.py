@@ -1,5 +1,6 @@
 """Necks: fuse the image's levels with the sentence."""
 
 from cmmasksd.models.necks.cross_modal_fpn import CrossModalFPN
+from cmmasksd.models.necks.top_down import TopDownNeck
 
-__all__ = ['CrossModalFPN']
+__all__ = ['CrossModalFPN', 'TopDownNeck']

@@ -31,13 +31,14 @@ class HuggingFaceTextEncoder(BaseModule):
 
     Words are the last hidden states, as LAVT takes them (``bert_model(...)[0]``); LAVT has no sentence feature, which
     CRIS's neck and LMVSD need: here it is [CLS], projected into the joint space, or where sentences begin without one
-    (T5) the mean of the tokens. Tokens are words, projected likewise. Both projections are learned. Word embeddings are
-    masked before positions and token types are added; padding is not attended to.
+    (T5) the mean of the tokens. Tokens are words, projected likewise. Both projections are learned; without them
+    (``joint_channels=None``) sentence and tokens stay in the words' space, where LAVT's image encoder meets them. Word
+    embeddings are masked before positions and token types are added; padding is not attended to.
 
     Args:
         name_or_path: a folder with a ``config.json``, a name on the hub such as ``bert-base-uncased``, or settings:
             ``dict(model_type='bert')`` is that model's, and needs no network.
-        joint_channels: width C of the joint space.
+        joint_channels: width C of the joint space; None: the words' own.
         pretrained: where :meth:`init_weights` reads the weights: a folder with safetensors, or a name on the hub; None:
             nowhere. Pickled weights are never read.
         activation_checkpointing: recompute each layer in the backward pass.
@@ -55,7 +56,7 @@ class HuggingFaceTextEncoder(BaseModule):
     def __init__(
         self,
         name_or_path: str | Mapping[str, Any],
-        joint_channels: int = 512,
+        joint_channels: int | None = 512,
         pretrained: str | None = None,
         activation_checkpointing: bool = False,
     ) -> None:
@@ -72,9 +73,12 @@ class HuggingFaceTextEncoder(BaseModule):
         self.embed_dims: int = self.encoder.get_input_embeddings().embedding_dim
         self.word_channels: int = self.config.hidden_size
         self.vocab_size: int = self.config.vocab_size
-        self.out_channels = joint_channels
-        self.token_projection = nn.Linear(self.word_channels, joint_channels)
-        self.sentence_projection = nn.Linear(self.word_channels, joint_channels)
+        self.out_channels = joint_channels or self.word_channels
+        self.token_projection = self._projection(joint_channels)
+        self.sentence_projection = self._projection(joint_channels)
+
+    def _projection(self, joint_channels: int | None) -> nn.Module:
+        return nn.Identity() if joint_channels is None else nn.Linear(self.word_channels, joint_channels)
 
     def init_weights(self) -> None:
         """Loads the language model's weights named by ``pretrained``; the projections stay random.

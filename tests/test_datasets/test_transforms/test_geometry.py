@@ -5,8 +5,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torchvision.transforms.functional import InterpolationMode, resize
 
-from cmmasksd.datasets.transforms import FlipWithSentence, LetterboxResize, LoadReferringMasks, SelectSentences
+from cmmasksd.datasets.transforms import (
+    FlipWithSentence,
+    LetterboxResize,
+    LoadReferringMasks,
+    SelectSentences,
+    StretchPicture,
+)
 from cmmasksd.datasets.transforms.geometry import BORDER, swap_sides
 from cmmasksd.structures import Letterbox
 
@@ -199,3 +207,55 @@ def test_a_flip_says_so_and_wants_its_sentences():
 def test_what_is_read_after_a_flip_would_not_be_mirrored(step, named):
     with pytest.raises(ValueError, match=f'zebra.jpg: the picture is mirrored .*{named} before the flip'):
         step.transform(dict(record(), img_path='zebra.jpg', flip=True))
+
+
+def test_a_stretched_picture_fills_the_input_and_comes_back():
+    masks = disc(40, 80)[None]
+    step = LetterboxResize((64, 64), keep_ratio=False)
+    results = step.transform(dict(img=np.full((40, 80, 3), 90, np.uint8), masks=masks))
+    letterbox = results['letterbox']
+    assert letterbox == Letterbox((40, 80), (64, 64), (0, 0), (64, 64))
+    assert (results['img'] == 90).all()
+    back = letterbox.undo(torch.from_numpy(results['masks'])).numpy() > 0.5
+    assert back.shape == masks.shape and (back & masks).sum() / (back | masks).sum() > 0.93
+
+
+@pytest.mark.parametrize('size', [(24, 24), (96, 160)])
+def test_pillows_resampling_is_torchvisions(size):
+    image = np.random.default_rng(0).integers(0, 255, (60, 100, 3), dtype=np.uint8)
+    step = LetterboxResize(size, keep_ratio=False, resampling='pillow')
+    expected = resize(Image.fromarray(image), list(size))
+    assert np.array_equal(step.transform(dict(img=image))['img'], np.asarray(expected))
+    assert not np.array_equal(LetterboxResize(size, keep_ratio=False).transform(dict(img=image))['img'], expected)
+
+
+def test_a_sample_of_another_size():
+    image = np.random.default_rng(0).integers(0, 255, (60, 100, 3), dtype=np.uint8)
+    masks = np.stack([disc(60, 100), ~disc(60, 100)])
+    results = StretchPicture((48, 48)).transform(dict(img=image, masks=masks, height=60, width=100))
+    assert (results['height'], results['width']) == (48, 48)
+    assert np.array_equal(results['img'], np.asarray(resize(Image.fromarray(image), [48, 48])))
+    for found, mask in zip(results['masks'], masks, strict=True):
+        expected = resize(Image.fromarray(mask.astype(np.uint8)), [48, 48], InterpolationMode.NEAREST)
+        assert found.dtype == bool and np.array_equal(found, np.asarray(expected) == 1)
+    results = LetterboxResize((48, 48), resize_masks=False, keep_ratio=False).transform(results)
+    assert results['letterbox'].original == (48, 48)
+    with pytest.raises(ValueError, match='before LetterboxResize'):
+        StretchPicture((48, 48)).transform(results)
+
+
+def test_a_sample_without_masks_can_be_stretched():
+    results = StretchPicture((8, 6)).transform(
+        dict(img=np.zeros((60, 100, 3), np.uint8), masks=np.zeros((0, 60, 100), bool))
+    )
+    assert results['masks'].shape == (0, 8, 6) and results['img'].shape == (8, 6, 3)
+    assert 'masks' not in StretchPicture((8, 6)).transform(dict(img=np.zeros((60, 100, 3), np.uint8)))
+
+
+@pytest.mark.parametrize('size', [480, (480,), (0, 480), (480.0, 480)])
+def test_a_size_that_is_none_is_refused(size):
+    for kind in (StretchPicture, LetterboxResize):
+        with pytest.raises(ValueError, match=f'{kind.__name__}.size must be'):
+            kind(size)
+    with pytest.raises(ValueError, match="'opencv' or 'pillow'"):
+        LetterboxResize((64, 64), resampling='bicubic')
