@@ -98,7 +98,7 @@ def test_the_model_index_holds_every_config_but_ablations_and_recipes() -> None:
         cfg = open_config(name)
         assert (ROOT / model['Config']).samefile(find_config(name))
         pipeline = cfg.test_dataloader.dataset.pipeline
-        (size,) = (step.size for step in pipeline if step.type.endswith('LetterboxResize'))
+        (size,) = (step['size'] for step in pipeline if step['type'].endswith('LetterboxResize'))
         assert model['Metadata']['Input Size'] == list(size)
         assert model['Metadata']['Batch Size'] == cfg.auto_scale_lr.base_batch_size
         assert model['Metadata']['Epochs'] == cfg.train_cfg.max_epochs

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import yaml
+from mmengine.config import Config
 
 from cmmasksd.shipped import list_models
 from tests.test_tools.running import ROOT, environment
+
+sys.path.append(str(ROOT / 'tools/analysis_tools'))  # where the script finds its helpers
+from benchmarking.zoo import time_models
 
 
 def test_the_page_is_up_to_date() -> None:
@@ -30,3 +35,20 @@ def test_scores_are_the_papers() -> None:
                 assert system['scores'] == [paper[name][split] for split in ('val', 'testA', 'testB')]
                 compared += 1
     assert compared == 2
+
+
+def test_models_are_timed_side_by_side() -> None:
+    cfg = Config.fromfile(ROOT / 'configs/cm_masksd/vit-tiny_refshapes.py')
+    other = Config.fromfile(ROOT / 'configs/cm_masksd/vit-tiny_refshapes-benchmark.py')
+    found = time_models([cfg, other], cfg, repeats=2)
+    assert found['rounds'] == 2 and found['machine']['threads'] >= 1
+    assert list(found['times']) == [cfg.filename, other.filename]
+    assert all(ratio > 0 for ratios in found['times'].values() for ratio in ratios)
+    assert found['times'][cfg.filename][0] == 1
+
+
+def test_every_shipped_system_has_times() -> None:
+    systems = yaml.safe_load((ROOT / 'configs/zoo.yml').read_text())['systems']
+    times = json.loads((ROOT / 'configs/zoo_times.json').read_text())['times']
+    assert list(times) == [system['configs'][0] for system in systems if 'configs' in system]
+    assert len(times) == 7 and all(len(ratios) == 2 for ratios in times.values())

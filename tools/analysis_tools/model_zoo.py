@@ -2,6 +2,7 @@
 
 python tools/analysis_tools/model_zoo.py            # writes it
 python tools/analysis_tools/model_zoo.py --check    # says whether it is up to date
+python tools/analysis_tools/model_zoo.py --time     # measures configs/zoo_times.json first, side by side: some minutes
 
 Systems and their published scores stand in configs/zoo.yml; parameters and FLOPs are counted, as get_flops.py does.
 """
@@ -9,21 +10,27 @@ Systems and their published scores stand in configs/zoo.yml; parameters and FLOP
 from __future__ import annotations
 
 import argparse
+import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from cmmasksd.arguments import positive
 from cmmasksd.shipped import open_config
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE, SYSTEMS = ROOT / 'configs/README.md', ROOT / 'configs/zoo.yml'
+PAGE, SYSTEMS, TIMES = (ROOT / 'configs' / name for name in ('README.md', 'zoo.yml', 'zoo_times.json'))
+BASE = 'vit-b_refcoco'  # whose time with one expression counts 1
 HEAD = """# Models
 
-Made by `tools/analysis_tools/model_zoo.py` from [zoo.yml](zoo.yml). Every model here trains, is evaluated, served,
-exported and takes either branch of self-distillation (or MaskRIS, AMLRIS, dropout) by a line,
-`model = dict(distillation=[dict(type='LMVSD'), dict(type='VMLSD')])`. GFLOP are of an image with one and with eight
-expressions, at the config's input, which [benchmarks](../docs/benchmarks.md) explains.
+Made by `tools/analysis_tools/model_zoo.py` from [zoo.yml](zoo.yml). Every model here trains, is evaluated, served and
+takes either branch of self-distillation (or MaskRIS, AMLRIS, dropout) by a line,
+`model = dict(distillation=[dict(type='LMVSD'), dict(type='VMLSD')])`; all but LAVT, whose pictures are stretched and
+whose words are BERT's, are exported too. GFLOP and times are of an image with one and with eight expressions, at the
+config's input, which [benchmarks](../docs/benchmarks.md) explains. Times are shares of what {base} takes for one
+expression, {machine}.
 
 """
 MIDDLE = """
@@ -37,6 +44,23 @@ IoU (mIoU over expressions) on RefCOCO as the paper prints it; none has been rep
 the model: `--post-process densecrf`. Systems without a mark are not here.
 
 """
+
+
+@cache
+def measured() -> dict[str, Any]:
+    """What --time found, by the configs' names."""
+    return json.loads(TIMES.read_text(encoding='utf-8'))
+
+
+def time_all(rounds: int) -> None:
+    """Writes what :func:`measured` reads."""
+    from benchmarking.zoo import time_models
+
+    systems = yaml.safe_load(SYSTEMS.read_text(encoding='utf-8'))['systems']
+    cfgs = {system['configs'][0]: open_config(system['configs'][0]) for system in systems if 'configs' in system}
+    found = time_models(list(cfgs.values()), cfgs[BASE], rounds)
+    found['times'] = {name: found['times'][cfg.filename] for name, cfg in cfgs.items()}
+    TIMES.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
 
 
 def measure(name: str) -> dict[str, str]:
@@ -63,7 +87,8 @@ def shipped_row(system: dict[str, Any]) -> list[str]:
     found = measure(names[0])
     links = ', '.join(f'[{name}]({Path(open_config(name).filename).relative_to(ROOT / "configs")})' for name in names)
     released = f'`{system["released"]}`' if 'released' in system else '-'
-    numbers = [found['size'], found['parameters'], found['one'], found['eight']]
+    times = [f'{ratio:.2f}' for ratio in measured()['times'][names[0]]]
+    numbers = [found['size'], found['parameters'], found['one'], found['eight'], *times]
     return [system['name'], system['towers'], links, *numbers, released]
 
 
@@ -83,8 +108,8 @@ def page() -> str:
     """The page's text."""
     systems = yaml.safe_load(SYSTEMS.read_text(encoding='utf-8'))['systems']
     here = table(
-        'system | towers | config | input | M parameters | GFLOP, 1 | GFLOP, 8 | released weights by',
-        'llllrrrl',
+        'system | towers | config | input | M parameters | GFLOP, 1 | GFLOP, 8 | time, 1 | time, 8 | released weights',
+        'llllrrrrrl',
         [shipped_row(system) for system in systems if 'configs' in system],
     )
     published = table(
@@ -92,13 +117,21 @@ def page() -> str:
         'llrrrl',
         [published_row(system) for system in systems if 'scores' in system],
     )
-    return HEAD + here + MIDDLE + published
+    machine = measured()['machine']
+    count = machine['threads']
+    where = f'side by side on {count} thread{"s" if count > 1 else ""} of one {machine["device"].removeprefix("CPU: ")}'
+    head = HEAD.format(base=BASE, machine=f'{where} (`--time`, {measured()["rounds"]} rounds)')
+    return head + here + MIDDLE + published
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--check', action='store_true', help='write nothing; status 1 if the page is another')
+    parser.add_argument('--time', action='store_true', help='measure the times first')
+    parser.add_argument('--rounds', type=positive, default=3, help='of --time (default: 3)')
     args = parser.parse_args()
+    if args.time:
+        time_all(args.rounds)
     text = page()
     if not args.check:
         PAGE.write_text(text, encoding='utf-8')
