@@ -6,12 +6,17 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-config=configs/cm_masksd/vit-tiny_refshapes.py
+config=configs/cm_masksd/resnet-tiny_refshapes-benchmark.py
 data=data/refshapes
 work_dir=work_dirs/quickstart
 
 best_checkpoint() {
     ls -t "$work_dir"/best_mIoU_*.pth | head -n 1
+}
+
+fastest() {
+    "$python" -c 'import torch; from cmmasksd.precision import choose_precision
+print(choose_precision("auto", "cuda" if torch.cuda.is_available() else "cpu"))'
 }
 
 train() {
@@ -27,8 +32,11 @@ fi
 
 echo 'Quick start, in four steps: environment, data, training, evaluation.'
 make_environment onedl
-step "making RefShapes, a synthetic data set, in $data: a minute or two, or at once if it is there" \
-    "$python" -m cmmasksd.datasets.refshapes "$data" --seed 0
+"$python" -c 'import skimage' 2>/dev/null ||
+    step 'installing scikit-image, whose photographs are the grounds of the pictures' \
+        fill_venv "$(dirname "$(dirname "$python")")" scikit-image
+step "making RefShapes' benchmark, a synthetic data set, in $data: some minutes, or at once if it is there" \
+    "$python" -m cmmasksd.datasets.refshapes "$data" --benchmark --seed 0
 if [ -e "$work_dir/finished" ]; then
     echo "==> reusing the finished training in $work_dir (--fresh trains anew)"
 else

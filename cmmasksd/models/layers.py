@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from cmmasksd.models.attention import attend
+
 
 class BatchNorm(_BatchNorm):
     """Batch norm of one branch: synchronised across the accelerators of several processes, plain otherwise, chosen at
@@ -151,9 +153,7 @@ class MultiheadAttention(nn.MultiheadAttention):
             attn_mask = ~attn_mask
         # (B, heads, len, D/heads)
         heads = [x.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for x in self._project(query, key, value)]
-        attended = F.scaled_dot_product_attention(
-            *heads, attn_mask=attn_mask, dropout_p=self.dropout if self.training else 0.0
-        )
+        attended = attend(*heads, attn_mask=attn_mask, dropout_p=self.dropout if self.training else 0.0)
         return self.out_proj(attended.transpose(1, 2).flatten(2)), None
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:

@@ -8,6 +8,7 @@ from open_clip.model import _build_vision_tower
 from open_clip.modified_resnet import AttentionPool2d, ModifiedResNet
 from torch import Tensor, nn
 
+from cmmasksd.models.attention import attend
 from cmmasksd.models.open_clip_tower import Architecture, OpenCLIPTower
 from cmmasksd.registry import MODELS
 from cmmasksd.structures import TextFeatures, VisualFeatures
@@ -123,12 +124,12 @@ def pool_points(pool: AttentionPool2d, maps: Tensor) -> tuple[Tensor, Tensor]:
     positions = F.interpolate(grid, size=maps.shape[2:], mode='bicubic', align_corners=False).flatten(2).transpose(1, 2)
     points = points + positions.to(points.dtype)
     query, key, value = (_heads(project(points), pool.num_heads) for project in (pool.q_proj, pool.k_proj, pool.v_proj))
-    attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    attended = attend(query, key, value).transpose(1, 2).flatten(2)
     with torch.no_grad():
         mean = mean + pool.positional_embedding[0].to(mean.dtype)
         own = [_heads(project(mean), pool.num_heads) for project in (pool.q_proj, pool.k_proj, pool.v_proj)]
         keys, values = (torch.cat(pair, dim=2) for pair in ((own[1], key), (own[2], value)))
-        whole = F.scaled_dot_product_attention(own[0], keys, values).transpose(1, 2).flatten(2)
+        whole = attend(own[0], keys, values).transpose(1, 2).flatten(2)
         pooled = pool.c_proj(whole)[:, 0]
     return pool.c_proj(attended), pooled
 

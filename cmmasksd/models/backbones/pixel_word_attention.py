@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cmmasksd.models.attention import attend
+
 
 class PixelWordAttention(nn.Module):
     """LAVT's pixel-word attention module (PWAM; CVPR 2022, Sec. 3.2; ``lib/backbone.py`` of its public code).
@@ -43,9 +45,7 @@ class PixelWordAttention(nn.Module):
         """
         heads = (self.ask(pixels), self.key(words), self.value(words))
         query, key, value = (each.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for each in heads)
-        heard = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=~padding[:, None, None], scale=pixels.shape[2] ** -0.5
-        )
+        heard = attend(query, key, value, attn_mask=~padding[:, None, None], scale=pixels.shape[2] ** -0.5)
         return self.output(self.image(pixels) * over_pixels(self.answer(heard.transpose(1, 2).flatten(2))))
 
     def ask(self, pixels: Tensor) -> Tensor:

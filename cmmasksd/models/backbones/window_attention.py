@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.swin_transformer import ShiftedWindowAttention, SwinTransformerBlock
 
+from cmmasksd.models.attention import attend
+
 OUTSIDE = -100.0  # added to the scores of pixels that lie apart in the picture
 
 
@@ -41,7 +43,7 @@ class WindowAttention(ShiftedWindowAttention):
             apart = regions_apart(grid, self.window_size[0], self.shift_size[0], windows.device)
             bias = bias + apart[:, None].to(bias.dtype) * OUTSIDE  # (windows, heads, n, n)
         bias = bias.expand(count, -1, -1, -1).flatten(0, 1)[None]
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        out = attend(query, key, value, attn_mask=bias)
         return out.unflatten(1, (count, self.num_heads)).transpose(2, 3).flatten(3)
 
 
