@@ -79,6 +79,31 @@ class ConcatConvBNReLU(ConvBNReLU):
         return self.normalise(first)
 
 
+class EnlargeConcatConvBNReLU(ConvBNReLU):
+    """:class:`ConvBNReLU`, 3x3, of a map enlarged bilinearly to the grid of a finer one, and of that one, laid together
+    (a step of LAVT's decoder). Where the finer grid is twice as fine, the enlarged map is never made.
+
+    Args:
+        in_channels: widths of the coarse and the fine map.
+        out_channels: width of the result.
+    """
+
+    def __init__(self, in_channels: tuple[int, int], out_channels: int) -> None:
+        super().__init__(sum(in_channels), out_channels, 3)
+        self.in_channels = list(in_channels)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:  # type: ignore[override]
+        """(E, in_channels[0], h, w) and (E, in_channels[1], H, W) -> (E, out_channels, H, W)."""
+        of_coarse, of_fine = self.get_parameter('0.weight').split(self.in_channels, dim=1)
+        size = tuple(fine.shape[2:])
+        if size == tuple(2 * side for side in coarse.shape[2:]):
+            enlarged = upsample_conv3x3(coarse, of_coarse, align_corners=True)
+        else:
+            enlarged = F.interpolate(coarse, size=size, mode='bilinear', align_corners=True)
+            enlarged = F.conv2d(enlarged, of_coarse, padding=1)
+        return self.normalise(enlarged + F.conv2d(fine, of_fine, padding=1))
+
+
 def resize_like(features: Tensor, other: Tensor) -> Tensor:
     """Resizes (B, C, ...) bilinearly to the grid of ``other``; on even grids this is CRIS's x2."""
     if features.shape[-2:] == other.shape[-2:]:
@@ -86,7 +111,7 @@ def resize_like(features: Tensor, other: Tensor) -> Tensor:
     return F.interpolate(features, size=other.shape[-2:], mode='bilinear', align_corners=False)
 
 
-def upsample_conv3x3(features: Tensor, weight: Tensor) -> Tensor:
+def upsample_conv3x3(features: Tensor, weight: Tensor, align_corners: bool = False) -> Tensor:
     """A 3x3 convolution, zero-padded, of the bilinearly (x2) enlarged map, to rounding: (E, C, h, w), (D, C, 3, 3) ->
     (E, D, 2h, 2w).
 
@@ -98,8 +123,8 @@ def upsample_conv3x3(features: Tensor, weight: Tensor) -> Tensor:
     count, _, height, width = features.shape
     pixels = features.permute(0, 2, 3, 1)  # (E, h, w, C)
     taps = weight.permute(2, 3, 0, 1).flatten(1, 2)  # (3, 3 * D, C), one matrix a row of the kernel
-    along_row = enlarge_and_shift(width, features.device).permute(1, 2, 0).flatten(1)  # (2w, w * 3)
-    along_column = enlarge_and_shift(height, features.device)  # (3, 2h, h)
+    along_row = enlarge_and_shift(width, features.device, align_corners).permute(1, 2, 0).flatten(1)  # (2w, w * 3)
+    along_column = enlarge_and_shift(height, features.device, align_corners)  # (3, 2h, h)
 
     def enlarged_rows(row: int) -> Tensor:
         products = F.linear(pixels, taps[row]).view(count * height, width * 3, -1)
@@ -117,11 +142,13 @@ def _repeat(matrix: Tensor, batch: Tensor) -> Tensor:
     return matrix.to(batch.dtype).expand(batch.shape[0], -1, -1)
 
 
-def enlarge_and_shift(length: int, device: torch.device) -> Tensor:
+def enlarge_and_shift(length: int, device: torch.device, align_corners: bool = False) -> Tensor:
     """Matrices (3, 2 * length, length), one a tap: its products along one axis, enlarged x2 linearly and moved to
     where the tap puts them.
     """
     unit = torch.eye(length, device=device)[None]
-    enlarge = F.interpolate(unit, scale_factor=2, mode='linear', align_corners=False)[0].T  # (2 * length, length)
+    enlarge = F.interpolate(unit, size=2 * length, mode='linear', align_corners=align_corners)[
+        0
+    ].T  # (2 * length, length)
     padded = F.pad(enlarge, (0, 0, 1, 1))
     return torch.stack([padded[tap : tap + 2 * length] for tap in range(3)])

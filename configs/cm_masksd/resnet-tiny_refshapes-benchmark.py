@@ -1,7 +1,7 @@
 # The quick start: CM-MaskSD on a small ResNet of CLIP's kind, trained from nothing on RefShapes' benchmark in minutes on
-# two CPU cores. Pictures are enlarged to 192x192, for the ResNet's finest level lies on an eighth of that; both branches
-# at the paper's setting, once there is something to distil. Masks are cut at half, not at the paper's 0.35: of 0.3 to 0.5
-# that scored best on val.
+# two CPU cores. Pictures are enlarged to 192x192, as a ResNet's finest level has an eighth of that; both branches at the
+# paper's setting, once there is something to distil. Masks are cut at half, not at the paper's 0.35, at which they came
+# out too large.
 _base_ = './vit-tiny_refshapes-benchmark.py'
 
 architecture = dict(
@@ -20,5 +20,6 @@ del architecture
 for loader in (_base_.train_dataloader, _base_.val_dataloader, _base_.test_dataloader):
     loader.dataset.pipeline[3].size = (192, 192)
 del loader
+train_cfg = dict(max_epochs=4)
 custom_hooks = [hook for hook in _base_.custom_hooks if hook['type'] != 'LateDistillationHook']
 custom_hooks += [dict(type='LateDistillationHook', begin=0.9)]

@@ -5,7 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cmmasksd.models.convolutions import ConcatConvBNReLU, ConvBNReLU, UpsampleConvBNReLU, upsample_conv3x3
+from cmmasksd.models.convolutions import (
+    ConcatConvBNReLU,
+    ConvBNReLU,
+    EnlargeConcatConvBNReLU,
+    UpsampleConvBNReLU,
+    upsample_conv3x3,
+)
 
 
 def make_map(*shape: int) -> Tensor:
@@ -109,3 +115,18 @@ def test_parts_are_not_written_into():
     block(*parts)
     for part, value in zip(parts, before, strict=True):
         assert torch.equal(part, value)
+
+
+@pytest.mark.parametrize('fine', [(8, 10), (7, 9), (4, 5)])
+def test_an_enlarged_map_beside_a_finer_one_is_what_lavt_convolves(fine: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    block = EnlargeConcatConvBNReLU((6, 3), 5).double().eval()
+    coarse = torch.randn(2, 6, 4, 5, dtype=torch.float64, requires_grad=True)
+    other = torch.randn(2, 3, *fine, dtype=torch.float64)
+    enlarged = F.interpolate(coarse, size=fine, mode='bilinear', align_corners=True)
+    expected = nn.Sequential(*block)(torch.cat([enlarged, other], dim=1))
+    found = block(coarse, other)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(each.square().sum(), coarse)[0] for each in (found, expected)]
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].any()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from cmmasksd.models.convolutions import ConvBNReLU
+from cmmasksd.models.convolutions import ConvBNReLU, EnlargeConcatConvBNReLU
 from cmmasksd.registry import MODELS
 
 
@@ -16,7 +14,7 @@ class TopDownNeck(BaseModule):
     """Merges levels that have read the sentence already, from the deepest to the finest (LAVT's ``SimpleDecoding``).
 
     Each step enlarges what there is to the next finer level (bilinearly, corners aligned, as LAVT does), lays both
-    together and convolves them twice.
+    together and convolves them twice; in an order that gives LAVT's numbers for less work.
 
     Args:
         in_channels: widths of the backbone's levels, shallow to deep.
@@ -32,8 +30,11 @@ class TopDownNeck(BaseModule):
         self.out_channels = channels or deepest // 2
         widths = [deepest, *[self.out_channels] * (len(finer) - 1)]
         self.merges = nn.ModuleList(
-            nn.Sequential(
-                ConvBNReLU(above + own, self.out_channels, 3), ConvBNReLU(self.out_channels, self.out_channels, 3)
+            nn.ModuleList(
+                [
+                    EnlargeConcatConvBNReLU((above, own), self.out_channels),
+                    ConvBNReLU(self.out_channels, self.out_channels, 3),
+                ]
             )
             for above, own in zip(widths, reversed(finer))
         )
@@ -55,9 +56,9 @@ class TopDownNeck(BaseModule):
                 'TopDownNeck does not look at the sentence: it needs a backbone that does, such as LanguageAwareSwin.'
             )
         *finer, x = projected
-        for merge, level in zip(self.merges, reversed(finer)):
-            x = F.interpolate(x, size=level.shape[2:], mode='bilinear', align_corners=True)
-            x = merge(torch.cat([x, level], dim=1))
+        for step, level in zip(self.merges, reversed(finer)):
+            merge, refine = step.children()
+            x = refine(merge(x, level))
         return x
 
     def forward(self, levels: tuple[Tensor, ...]) -> Tensor:
