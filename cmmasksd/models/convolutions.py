@@ -123,8 +123,8 @@ def upsample_conv3x3(features: Tensor, weight: Tensor, align_corners: bool = Fal
     count, _, height, width = features.shape
     pixels = features.permute(0, 2, 3, 1)  # (E, h, w, C)
     taps = weight.permute(2, 3, 0, 1).flatten(1, 2)  # (3, 3 * D, C), one matrix a row of the kernel
-    along_row = enlarge_and_shift(width, features.device, align_corners).permute(1, 2, 0).flatten(1)  # (2w, w * 3)
-    along_column = enlarge_and_shift(height, features.device, align_corners)  # (3, 2h, h)
+    along_row = enlarge_and_shift(width, features, align_corners).permute(1, 2, 0).flatten(1)  # (2w, w * 3)
+    along_column = enlarge_and_shift(height, features, align_corners)  # (3, 2h, h)
 
     def enlarged_rows(row: int) -> Tensor:
         products = F.linear(pixels, taps[row]).view(count * height, width * 3, -1)
@@ -142,11 +142,11 @@ def _repeat(matrix: Tensor, batch: Tensor) -> Tensor:
     return matrix.to(batch.dtype).expand(batch.shape[0], -1, -1)
 
 
-def enlarge_and_shift(length: int, device: torch.device, align_corners: bool = False) -> Tensor:
+def enlarge_and_shift(length: int, like: Tensor, align_corners: bool = False) -> Tensor:
     """Matrices (3, 2 * length, length), one a tap: its products along one axis, enlarged x2 linearly and moved to
-    where the tap puts them.
+    where the tap puts them; on the device of ``like``, in float32 or its own higher precision.
     """
-    unit = torch.eye(length, device=device)[None]
+    unit = torch.eye(length, device=like.device, dtype=torch.promote_types(like.dtype, torch.float32))[None]
     enlarge = F.interpolate(unit, size=2 * length, mode='linear', align_corners=align_corners)[
         0
     ].T  # (2 * length, length)

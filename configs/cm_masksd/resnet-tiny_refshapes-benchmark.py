@@ -1,7 +1,7 @@
-# The quick start: CM-MaskSD on a small ResNet of CLIP's kind, trained from nothing on RefShapes' benchmark in minutes on
-# two CPU cores. Pictures are enlarged to 192x192, as a ResNet's finest level has an eighth of that; both branches at the
-# paper's setting, once there is something to distil. Masks are cut at half, not at the paper's 0.35, at which they came
-# out too large.
+# The quick start: CM-MaskSD on a small ResNet of CLIP's kind, trained from nothing on RefShapes' benchmark in minutes
+# on two CPU cores. Pictures are enlarged to 192x192, as a ResNet's finest level has an eighth of that; both branches at
+# the paper's setting, once there is something to distil. Masks are cut at half, not at the paper's 0.35, at which they
+# came out too large.
 _base_ = './vit-tiny_refshapes-benchmark.py'
 
 architecture = dict(
