@@ -1,4 +1,4 @@
-"""Bad input in training and evaluation: the shipped pipelines and the quick start's model on folders that are broken in
+"""Bad input in training and evaluation: the shipped pipelines and a small model on folders that are broken in
 every known way.
 
 Each case is (how the folder is broken, what is raised, what it says); a case that raises nothing trains and evaluates.

@@ -162,9 +162,10 @@ def test_data_sets_and_splits(name):
 
 
 def test_the_quick_start_checks_that_the_sentence_matters():
-    cfg = load('cm_masksd/vit-tiny_refshapes.py')
-    assert cfg.val_evaluator.derangement
-    assert cfg.test_cfg.splits == ['val', 'testA', 'testB']
+    cfg = load('cm_masksd/resnet-tiny_refshapes-benchmark.py')
+    assert cfg.val_evaluator.derangement and cfg.val_evaluator.localisation
+    assert cfg.test_cfg.splits == ['val', 'testA', 'testB', 'testC', 'testD']
+    assert len(cfg.model.distillation) == 2 and cfg.custom_hooks[-1] == dict(type='LateDistillationHook', begin=0.9)
 
 
 def test_the_benchmark_tells_the_right_object_from_all_others_where_it_evaluates():

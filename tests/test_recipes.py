@@ -1,4 +1,4 @@
-"""The recipes, on the quick start's model: trained, killed between two steps, resumed, compared with one go; tested."""
+"""The recipes, on RefShapes' small model: trained, killed between two steps, resumed, compared with one go; tested."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write(name: str, folder: Path, root: Path) -> Path:
-    """The recipe's own lines on the quick start's config, with little data."""
+    """The recipe's own lines on RefShapes' small config, with little data."""
     text = (CONFIG_ROOT / f'cm_masksd/recipes/vit-b_refcoco_{name}.py').read_text()
     text, count = re.subn(r"'\.\./vit-b_refcoco\.py'", repr(str(ROOT / CONFIG)), text)
     assert count == 1

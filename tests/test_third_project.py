@@ -67,7 +67,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def whole_config(scope: str, root: Path) -> str:
-    """The quick start's, in another scope; smaller, and one split to test."""
+    """RefShapes' small model, in another scope; smaller, and one split to test."""
     for room in ('datasets', 'datasets.transforms', 'models', 'engine', 'evaluation', 'visualization'):
         import_module(f'cmmasksd.{room}')
     cfg = Config.fromfile(ROOT / 'configs/cm_masksd/vit-tiny_refshapes.py')

@@ -1,4 +1,4 @@
-"""A work dir as a training leaves it, of the quick start's model without the training; and pictures to ask about."""
+"""A work dir as a training leaves it, of RefShapes' small model without the training; and pictures to ask about."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quick start's small model, untrained, behind Label Studio's protocol; and pictures in a folder."""
+"""The small model of RefShapes, untrained, behind Label Studio's protocol; and pictures in a folder."""
 
 from __future__ import annotations
 

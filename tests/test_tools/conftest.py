@@ -21,7 +21,7 @@ def refshapes_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='session')
 def options(refshapes_root: Path) -> list[str]:
-    """``--cfg-options`` that point the quick start's config at the small set."""
+    """``--cfg-options`` that point RefShapes' small config at the small set."""
     splits = [f'{loader}_dataloader.dataset.data_root={refshapes_root}' for loader in ('train', 'val', 'test')]
     return [
         '--cfg-options',

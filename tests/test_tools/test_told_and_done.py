@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def train(work_dir: Path, data: list[str], *options: str, arguments: tuple[str, ...] = (), code: int = 0) -> str:
-    """Trains the quick start; gives what was printed."""
+    """Trains RefShapes' small model; gives what was printed."""
     work_dir.mkdir(exist_ok=True)
     output = work_dir / 'output'
     output.unlink(missing_ok=True)

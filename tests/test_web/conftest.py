@@ -1,4 +1,4 @@
-"""A page with the quick start's small model, untrained, served from this process."""
+"""A page with RefShapes' small model, untrained, served from this process."""
 
 from __future__ import annotations
 
