@@ -16,6 +16,7 @@ from cmmasksd.models.backbones.pixel_word_attention import PixelWordAttention
 from cmmasksd.models.backbones.window_attention import WindowAttention
 from cmmasksd.registry import MODELS
 from cmmasksd.structures import TextFeatures
+from tests.test_models.test_mixing import BOTH, SIZE, check_the_whole_life
 
 SIZES = dict(embed_dims=8, depths=(1, 2, 2, 1), num_heads=(1, 2, 2, 4), window_size=3)
 BERT = dict(
@@ -30,7 +31,7 @@ def backbone(**options: Any) -> LanguageAwareSwin:
     return LanguageAwareSwin(SIZES, image_size=SIDE, word_channels=12, **options)
 
 
-def segmentor(distillation: list[dict] | None = None) -> Any:
+def segmentor(distillation: list[dict] | None = None, side: int = SIDE, words: int = 600) -> Any:
     pytest.importorskip('transformers')
     torch.manual_seed(0)
     loss = dict(type='cmmasksd.ClassWeightedBCELoss', hard_target=True)
@@ -40,11 +41,15 @@ def segmentor(distillation: list[dict] | None = None) -> Any:
             backbone=dict(
                 type='cmmasksd.LanguageAwareSwin',
                 architecture=SIZES,
-                image_size=SIDE,
+                image_size=side,
                 word_channels=12,
                 drop_path_rate=0.0,
             ),
-            text_encoder=dict(type='cmmasksd.HuggingFaceTextEncoder', name_or_path=BERT, joint_channels=None),
+            text_encoder=dict(
+                type='cmmasksd.HuggingFaceTextEncoder',
+                name_or_path={**BERT, 'vocab_size': words},
+                joint_channels=None,
+            ),
             neck=dict(type='cmmasksd.TopDownNeck', in_channels=(8, 16, 32, 64)),
             decode_head=dict(type='cmmasksd.PixelClassifierHead', channels=32, loss_decode=loss),
             distillation=distillation or [],
@@ -253,6 +258,13 @@ def test_both_branches_train_all_that_they_share() -> None:
     assert all(each.grad is not None for each in model.parameters())  # which several processes wait for
     idle = re.compile(r'fusion\.(query|key|answer)\.bias')  # a constant under instance norm or softmax changes nothing
     assert {name for name in without if not idle.search(name)} == set()
+
+
+@pytest.mark.parametrize('shared', [True, False])
+def test_it_trains_predicts_and_is_saved(make_batch, tmp_path, shared: bool) -> None:
+    branches = [dict(type='cmmasksd.LMVSD', shared=shared), dict(type='cmmasksd.VMLSD', shared=shared)]
+    model = segmentor(branches, side=SIZE, words=49408)  # of CLIP's tokens
+    check_the_whole_life(model, make_batch, BOTH, tmp_path)
 
 
 def test_the_visual_branch_masks_where_the_sentence_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,7 @@ def check_the_whole_life(model: nn.Module, make_batch: Callable[..., dict], name
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     model.train_step(batch, OptimWrapper(torch.optim.Adam(model.parameters(), lr=1e-3)))
     moved = [name for name, p in model.named_parameters() if not torch.equal(p, before[name])]
-    assert any(name.startswith('backbone.') for name in moved) and 'neck.output.0.weight' in moved
+    assert any(name.startswith('backbone.') for name in moved) and any(name.startswith('neck.') for name in moved)
     evaluation = make_batch((2, 1), training=False, size=(SIZE, SIZE))
     samples = model.eval().test_step(copy.deepcopy(evaluation))
     assert [tuple(sample.predictions.masks.shape) for sample in samples] == [(2, 40, 30), (1, 41, 30)]
