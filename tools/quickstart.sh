@@ -14,7 +14,7 @@ best_checkpoint() {
     ls -t "$work_dir"/best_mIoU_*.pth | head -n 1
 }
 
-# Four epochs where the device is faster in bfloat16, and two where it is not: about as many minutes.
+# Three epochs where the device is faster in bfloat16, and two where it is not: about as many minutes.
 pace() {
     "$python" -c 'import torch; from cmmasksd.precision import choose_precision as choose
 fast = choose("auto", "cuda" if torch.cuda.is_available() else "cpu") == "bfloat16"

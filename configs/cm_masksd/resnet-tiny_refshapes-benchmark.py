@@ -20,6 +20,6 @@ del architecture
 for loader in (_base_.train_dataloader, _base_.val_dataloader, _base_.test_dataloader):
     loader.dataset.pipeline[3].size = (192, 192)
 del loader
-train_cfg = dict(max_epochs=4)
+train_cfg = dict(max_epochs=3)
 custom_hooks = [hook for hook in _base_.custom_hooks if hook['type'] != 'LateDistillationHook']
 custom_hooks += [dict(type='LateDistillationHook', begin=0.9)]
