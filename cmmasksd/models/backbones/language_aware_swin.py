@@ -205,7 +205,7 @@ class Stage(nn.Module):
         self.recompute = recompute
 
     def look(self, x: Tensor) -> Tensor:
-        """Merges and attends within windows: the image alone."""
+        """Merges, and attends within windows."""
         x = self.merge(x)
         for block in self.blocks:
             x = checkpoint(block, x, use_reentrant=False) if self.recompute and self.training else block(x)
