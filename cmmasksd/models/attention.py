@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -33,6 +32,6 @@ def attend(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:
         return F.scaled_dot_product_attention(query, key, value, **options)
     mask = options.pop('attn_mask', None)
     mask = mask.float() if mask is not None and mask.is_floating_point() else mask
-    with torch.autocast('cpu', enabled=False) if torch.is_autocast_enabled('cpu') else nullcontext():
+    with torch.autocast('cpu', enabled=False):
         attended = F.scaled_dot_product_attention(query.float(), key.float(), value.float(), mask, **options)
     return attended.to(query.dtype)

@@ -1,12 +1,6 @@
-_base_ = [
-    '../_base_/default_runtime.py',
-    '../_base_/schedules/lavt_40e.py',
-    '../_base_/datasets/refcocog.py',
-    '../_base_/models/lavt_swin-b.py',
-]
+# LAVT on RefCOCOg (umd), the paper's G-Ref; 20 tokens as on the others.
+_base_ = './lavt_swin-b_refcoco.py'
 for loader in (_base_.train_dataloader, _base_.val_dataloader, _base_.test_dataloader):
-    loader.dataset.sentence_field = 'raw'
-    loader.dataset.pipeline[3].update(size=(480, 480), keep_ratio=False, resampling='pillow')
-    loader.dataset.pipeline[4].update(token_length=20, tokenizer='bert-base-uncased')
+    loader.dataset.update(dataset='refcocog', split_by='umd')
 del loader
-train_dataloader = dict(batch_size=8)  # 4 GPUs
+test_cfg = dict(splits=['val', 'test'])

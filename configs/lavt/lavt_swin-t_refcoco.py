@@ -1,12 +1,3 @@
-_base_ = [
-    '../_base_/default_runtime.py',
-    '../_base_/schedules/lavt_40e.py',
-    '../_base_/datasets/refcoco.py',
-    '../_base_/models/lavt_swin-t.py',
-]
-for loader in (_base_.train_dataloader, _base_.val_dataloader, _base_.test_dataloader):
-    loader.dataset.sentence_field = 'raw'
-    loader.dataset.pipeline[3].update(size=(480, 480), keep_ratio=False, resampling='pillow')
-    loader.dataset.pipeline[4].update(token_length=20, tokenizer='bert-base-uncased')
-del loader
-train_dataloader = dict(batch_size=8)  # 4 GPUs
+# LAVT with Swin-T, whose widths are Swin-S's.
+_base_ = './lavt_swin-s_refcoco.py'
+model = dict(backbone=dict(architecture='tiny', pretrained='pretrain/swin_tiny_patch4_window7_224.pth'))

@@ -358,6 +358,14 @@ def test_what_cannot_be_built_is_refused(options: dict[str, Any], said: str) -> 
         LanguageAwareSwin(**options)
 
 
+@pytest.mark.parametrize(('words', 'sentence'), [(12, 8), (8, 12), (8, 8)])
+def test_text_of_other_widths_is_named(words: int, sentence: int) -> None:
+    padding = torch.zeros(1, 6, dtype=torch.bool)
+    text = TextFeatures(torch.zeros(1, 6, words), torch.zeros(1, 6, 12), torch.zeros(1, sentence), padding, ~padding)
+    with pytest.raises(ValueError, match=f'of width 12, and got {words} and {sentence}: .*joint_channels=None'):
+        backbone().encode_image(torch.zeros(1, 256, 8), text)
+
+
 def test_misuse_is_named() -> None:
     model = backbone()
     with pytest.raises(ValueError, match='LetterboxResize'):

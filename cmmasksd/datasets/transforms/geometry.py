@@ -110,8 +110,10 @@ class StretchPicture(BaseTransform):
         height, width = self.size
         results['img'] = _resize_by_pillow(results['img'], self.size, Image.Resampling.BILINEAR)
         if 'masks' in results:
-            masks = [_resize_by_pillow(mask, self.size, Image.Resampling.NEAREST) for mask in results['masks']]
-            results['masks'] = np.stack(masks) if masks else results['masks'][:, :0, :0].reshape(0, height, width)
+            masks = np.empty((len(results['masks']), height, width), bool)
+            for placed, mask in zip(masks, results['masks']):
+                placed[:] = _resize_by_pillow(mask, self.size, Image.Resampling.NEAREST)
+            results['masks'] = masks
         return results | dict(height=height, width=width)
 
 

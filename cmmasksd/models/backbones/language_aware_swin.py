@@ -99,6 +99,7 @@ class LanguageAwareSwin(BaseModule):
             raise ValueError(f'image_size {self.image_size} is no multiple of {DEEPEST}, which Swin divides it by.')
         sizes = _sizes(architecture)
         self.pretrained = pretrained
+        self.word_channels = word_channels
         self.embed_dims = sizes.embed_dims
         self.out_channels = tuple(sizes.embed_dims * 2**stage for stage in range(4))
         self.grid_size = (self.image_size[0] // DEEPEST, self.image_size[1] // DEEPEST)
@@ -151,10 +152,16 @@ class LanguageAwareSwin(BaseModule):
         """Embeddings (B, M, D), masked or not, and E sentences -> four levels and the patches of E expressions.
 
         Raises:
-            ValueError: no text.
+            ValueError: no text, or one of other widths.
         """
         if text is None:
             raise ValueError('LanguageAwareSwin reads the sentence with the image: encode_image needs its text.')
+        widths = text.words.shape[2], text.sentence.shape[1]
+        if widths != (self.word_channels, self.word_channels):
+            raise ValueError(
+                f'LanguageAwareSwin was built for words and sentences of width {self.word_channels}, and got '
+                f'{widths[0]} and {widths[1]}: set its word_channels, and joint_channels=None of HuggingFaceTextEncoder.'
+            )
         first, last = self.stages[0], self.stages[-1]
         x = first.look(patch_embeddings.unflatten(1, self.stem_size))  # of images; all that follows is of expressions
         x = gather_images(x.contiguous(), image_index)
