@@ -166,6 +166,26 @@ def test_levels_patches_and_what_words_point_at() -> None:
 
 
 @torch.no_grad()
+def test_what_is_heard_goes_on_through_a_gate() -> None:
+    """Each stage written out, on its own layers."""
+    model, text = backbone().eval(), words_of()
+    embeddings = model.embed_image(torch.randn(3, 3, SIDE, SIDE))
+    x, expected = embeddings.view(3, 16, 16, 8), []
+    for number, stage in enumerate(model.stages):
+        for block in stage.blocks:
+            x = block(x)
+        heard = stage.fusion(x.flatten(1, 2), text.words, text.padding)
+        expected.append(stage.norm(heard).view(x.shape).permute(0, 3, 1, 2))
+        if number < 3:
+            first, second = (stage.gate[place].weight for place in (0, 2))
+            opened = torch.tanh(torch.relu(heard @ first.T) @ second.T)
+            x = model.stages[number + 1].merge((x.flatten(1, 2) + opened * heard).view(x.shape))
+    assert model.stages[3].gate is None
+    for found, wanted in zip(model.encode_image(embeddings, text).levels, expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+@torch.no_grad()
 def test_the_first_stage_looks_at_each_image_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model, text = backbone().eval(), words_of()
     images = torch.randn(2, 3, SIDE, SIDE)
