@@ -159,8 +159,8 @@ class LanguageAwareSwin(BaseModule):
         widths = text.words.shape[2], text.sentence.shape[1]
         if widths != (self.word_channels, self.word_channels):
             raise ValueError(
-                f'LanguageAwareSwin was built for words and sentences of width {self.word_channels}, and got {widths[0]} '
-                f'and {widths[1]}: set its word_channels, and joint_channels=None of HuggingFaceTextEncoder.'
+                f'LanguageAwareSwin was built for words and sentences of width {self.word_channels}, and got '
+                f'{widths[0]} and {widths[1]}: set its word_channels, and joint_channels=None of the text encoder.'
             )
         first, last = self.stages[0], self.stages[-1]
         x = first.look(patch_embeddings.unflatten(1, self.stem_size))  # of images; all that follows is of expressions
