@@ -264,9 +264,13 @@ class ReferringInferencer:
         model, features = self.model, picture.features
         ids = self._tokenize(as_texts(expressions), picture.name)
         index = torch.zeros(len(ids), dtype=torch.long, device=self.device)
-        text = model.encode_text(model.embed_text(ids), ids)
-        visual = features.visual or model.encode_image(features.embeddings, text, index)
-        patches = visual.patches if features.visual is None else visual.patches[index]
+        words = model.embed_text(ids)
+        if features.visual is None:
+            visual, text = model.encode_pair(features.embeddings, words, ids, index)
+            patches = visual.patches
+        else:
+            visual, text = features.visual, model.encode_text(words, ids)
+            patches = visual.patches[index]
         scores = correlate(text.sentence.float(), patches.float())
         return _correlation_maps(scores.unflatten(1, visual.levels[-1].shape[2:]), picture.letterbox)
 

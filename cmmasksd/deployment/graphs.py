@@ -40,11 +40,12 @@ class ExpressionGraph(nn.Module):
 
     def forward(self, features: tuple[Tensor, ...], input_ids: Tensor, image_index: Tensor) -> Tensor:
         model = self.model
-        text = model.encode_text(model.embed_text(input_ids), input_ids)
+        words = model.embed_text(input_ids)
         if model.image_needs_text:
-            own = model.project(model.encode_image(features[0], text, image_index))
-            fused = model.fuse(own, text.sentence, None)
+            visual, text = model.encode_pair(features[0], words, input_ids, image_index)
+            fused = model.fuse(model.project(visual), text.sentence, None)
         else:
+            text = model.encode_text(words, input_ids)
             fused = model.fuse(tuple(features), text.sentence, image_index)
         return model.decode(fused, text).sigmoid()[:, 0]
 

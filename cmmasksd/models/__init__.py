@@ -7,12 +7,13 @@ from cmmasksd.models.backbones import (
     OpenCLIPVisionTransformer,
     TimmBackbone,
 )
+from cmmasksd.models.bridges import StageBridge
 from cmmasksd.models.class_weighted import ClassWeightedBCELoss
 from cmmasksd.models.data_preprocessor import ReferringDataPreprocessor
 from cmmasksd.models.decode_heads import DecodeHeadAdapter, PixelClassifierHead, VisionLanguageDecodeHead
 from cmmasksd.models.dice import DiceLoss
 from cmmasksd.models.distillation import AMLRIS, LMVSD, VMLSD, DropoutSelfDistillation, MaskRIS
-from cmmasksd.models.necks import CrossModalFPN, TopDownNeck
+from cmmasksd.models.necks import CrossModalFPN, SentenceGatedNeck, TopDownNeck
 from cmmasksd.models.segmentors import ReferringSegmentor, ReferringTTAModel
 from cmmasksd.models.text_encoders import HuggingFaceTextEncoder, OpenCLIPTextTransformer
 
@@ -36,6 +37,8 @@ __all__ = [
     'ReferringDataPreprocessor',
     'ReferringSegmentor',
     'ReferringTTAModel',
+    'SentenceGatedNeck',
+    'StageBridge',
     'TimmBackbone',
     'TopDownNeck',
     'VisionLanguageDecodeHead',

@@ -104,6 +104,23 @@ class EnlargeConcatConvBNReLU(ConvBNReLU):
         return self.normalise(enlarged + F.conv2d(fine, of_fine, padding=1))
 
 
+def scaling_convolution(in_channels: int, out_channels: int, scale: float) -> nn.Conv2d | nn.ConvTranspose2d:
+    """A convolution without bias whose kernel is its stride: it divides a map's sides by n, or multiplies them.
+
+    Args:
+        in_channels, out_channels: widths.
+        scale: n or 1 / n.
+
+    Raises:
+        ValueError: another scale.
+    """
+    stride = round(max(scale, 1 / scale)) if scale > 0 else 0
+    if stride < 1 or scale not in (stride, 1 / stride):
+        raise ValueError(f'A scale is a whole number, or 1 over one, got {scale}.')
+    kind = nn.ConvTranspose2d if scale > 1 else nn.Conv2d
+    return kind(in_channels, out_channels, stride, stride, bias=False)
+
+
 def resize_like(features: Tensor, other: Tensor) -> Tensor:
     """Resizes (B, C, ...) bilinearly to the grid of ``other``; on even grids this is CRIS's x2."""
     if features.shape[-2:] == other.shape[-2:]:

@@ -10,11 +10,9 @@ on other towers.
 
 from __future__ import annotations
 
-import argparse
-import re
 from collections.abc import Mapping
 
-import torch
+from renaming import convert_file, parser_of, rename
 from torch import Tensor
 
 NAMES = {
@@ -62,34 +60,17 @@ def convert(state_dict: Mapping[str, Tensor], head_only: bool = False) -> dict[s
             continue
         if head_only and name.startswith('backbone.'):
             continue
-        target = _rename(name)
+        target = rename(name, NAMES, 'CRIS')
         # a 1x1 convolution is a linear layer
         converted[target] = tensor[:, :, 0, 0] if target.endswith('mix.weight') else tensor
     return converted
 
 
-def _rename(name: str) -> str:
-    for pattern, target in NAMES.items():
-        if re.match(pattern + r'\.', name):
-            return re.sub('^' + pattern, target, name)
-    raise ValueError(f"'{name}' is no parameter of CRIS.")
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('source', help="CRIS's checkpoint (best_model.pth)")
-    parser.add_argument('destination', help='where to write the converted state dict')
+    parser = parser_of(__doc__, "CRIS's checkpoint (best_model.pth)")
     parser.add_argument('--head-only', action='store_true', help='leave out the two towers of CLIP')
     args = parser.parse_args()
-    from cmmasksd.checkpoints import load_checkpoint_file
-
-    try:
-        checkpoint = load_checkpoint_file(args.source)
-        converted = convert(checkpoint.get('state_dict', checkpoint), args.head_only)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'Error: {error}') from None
-    torch.save({'state_dict': converted}, args.destination)
-    print(f'{len(converted)} tensors written to {args.destination}.')
+    convert_file(args, lambda content: convert(content.get('state_dict', content), args.head_only))
 
 
 if __name__ == '__main__':

@@ -8,12 +8,11 @@ python tools/test.py configs/lavt/lavt_swin-b_refcoco.py DST
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
+from renaming import convert_file, parser_of
 from torch import Tensor
 
 from cmmasksd.models.backbones.swin_weights import rename_swin
@@ -79,18 +78,7 @@ def _reshape(target: str, tensor: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('source', help="LAVT's checkpoint, such as refcoco.pth")
-    parser.add_argument('destination', help='where to write the converted state dict')
-    args = parser.parse_args()
-    from cmmasksd.checkpoints import load_checkpoint_file
-
-    try:
-        converted = convert(load_checkpoint_file(args.source))
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'Error: {error}') from None
-    torch.save({'state_dict': converted}, args.destination)
-    print(f'{len(converted)} tensors written to {args.destination}.')
+    convert_file(parser_of(__doc__, "LAVT's checkpoint, such as refcoco.pth").parse_args(), convert)
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from open_clip.transformer import VisionTransformer
@@ -56,24 +57,30 @@ def embed(visual: VisionTransformer, images: Tensor) -> Tensor:
     return visual.conv1(images).flatten(2).transpose(1, 2)
 
 
-def encode(
-    visual: VisionTransformer, embeddings: Tensor, indices: Sequence[int]
-) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Patch embeddings (B, N, D) -> outputs of the blocks asked for, each (B, N, D), patches (B, N, C), pooled (B, C).
+def leading_tokens(visual: VisionTransformer) -> int:
+    """Tokens before the patches: the [class] token."""
+    return 1
+
+
+def start(visual: VisionTransformer, embeddings: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    """Patch embeddings (B, N, D) -> the blocks' input (B, 1 + N, D), and what else each block is given."""
+    class_token = visual.class_embedding.expand(embeddings.shape[0], 1, -1)
+    x = torch.cat([class_token.to(embeddings.dtype), embeddings], dim=1)
+    return visual.ln_pre(x + visual.positional_embedding.to(x.dtype)), {}
+
+
+def recomputes(visual: VisionTransformer) -> bool:
+    """Whether the backward pass runs each block again."""
+    return visual.transformer.grad_checkpointing
+
+
+def finish(visual: VisionTransformer, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The last block's output (B, 1 + N, D) -> patches (B, N, C), pooled (B, C).
 
     Patches in the joint space: where the tower pools by its [class] token or by the average, ``ln_post`` and projection
     are applied to each patch; by attention, see :mod:`~cmmasksd.models.backbones.attention_pooling`. The average is
     taken before ``ln_post`` where open_clip does so (CLIPA); after it, the pooled feature is the patches' mean.
     """
-    class_token = visual.class_embedding.expand(embeddings.shape[0], 1, -1)
-    x = torch.cat([class_token.to(embeddings.dtype), embeddings], dim=1)  # (B, 1 + N, D)
-    x = visual.ln_pre(x + visual.positional_embedding.to(x.dtype))
-    x, levels = visual.transformer.forward_intermediates(x, indices=list(indices))
-    return [level[:, 1:] for level in levels], *_to_joint_space(visual, x)
-
-
-def _to_joint_space(visual: VisionTransformer, x: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 1 + N, D) -> patches (B, N, C), pooled (B, C)."""
     if visual.attn_pool is not None:
         patches = visual.ln_post(pool_each_patch(visual.attn_pool, x[:, 1:])) @ visual.proj
         return patches, visual._pool(x)[0] @ visual.proj

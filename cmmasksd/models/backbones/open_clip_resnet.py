@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cmmasksd.models.attention import attend
 from cmmasksd.models.open_clip_tower import Architecture, OpenCLIPTower
+from cmmasksd.models.stages import Stages
 from cmmasksd.registry import MODELS
 from cmmasksd.structures import TextFeatures, VisualFeatures
 
@@ -38,6 +39,7 @@ class OpenCLIPResNet(OpenCLIPTower):
     Attributes:
         embed_dims: width D of the embeddings.
         out_channels: widths of the three levels.
+        stage_channels: widths of the maps that :meth:`encode_in_stages` stops with.
 
     Raises:
         ValueError: the architecture's image tower is no ResNet, or ``image_size`` is no multiple of 32.
@@ -66,6 +68,7 @@ class OpenCLIPResNet(OpenCLIPTower):
         pool.connect = nn.Sequential(nn.Conv2d(pool.c_proj.in_features, joint, 1, bias=False), nn.BatchNorm2d(joint))
         self.embed_dims: int = self.visual.conv3.out_channels
         self.out_channels = (8 * self.embed_dims, 16 * self.embed_dims, joint)
+        self.stage_channels = tuple(scale * self.embed_dims for scale in (8, 16, 32))
         height, width = self.image_size
         self.grid_size = (height // STRIDE, width // STRIDE)
         self.stem_size = (height // 4, width // 4)
@@ -84,9 +87,24 @@ class OpenCLIPResNet(OpenCLIPTower):
     ) -> VisualFeatures:
         """The stages and the pooling: embeddings (B, M, D), masked or not; the text is not looked at."""
         visual = self.visual
-        shallow = visual.layer2(visual.layer1(patch_embeddings.transpose(1, 2).unflatten(2, self.stem_size)))
+        shallow = visual.layer2(self._first_stage(patch_embeddings))
         middle = visual.layer3(shallow)
-        deep = visual.layer4(middle)
+        return self._finish(shallow, middle, visual.layer4(middle))
+
+    def encode_in_stages(self, patch_embeddings: Tensor) -> Stages[VisualFeatures]:
+        """As :meth:`encode_image`, stopping behind the second, third and fourth stage with its map (B, C_l, h_l, w_l)."""
+        outputs, x = [], self._first_stage(patch_embeddings)
+        for stage in (self.visual.layer2, self.visual.layer3, self.visual.layer4):
+            x = stage(x)
+            x = x + (yield x)
+            outputs.append(x)
+        return self._finish(*outputs)
+
+    def _first_stage(self, patch_embeddings: Tensor) -> Tensor:
+        return self.visual.layer1(patch_embeddings.transpose(1, 2).unflatten(2, self.stem_size))
+
+    def _finish(self, shallow: Tensor, middle: Tensor, deep: Tensor) -> VisualFeatures:
+        visual = self.visual
         patches, pooled = pool_points(visual.attnpool, deep)
         joint = patches.transpose(1, 2).unflatten(2, deep.shape[2:])
         level5 = F.relu(joint + visual.attnpool.connect(deep))

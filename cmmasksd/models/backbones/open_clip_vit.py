@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
+import torch
 from open_clip.model import _build_vision_tower
 from open_clip.timm_model import TimmModel
 from timm.layers import to_2tuple
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from cmmasksd.models.backbones import clip_vit_trunk, timm_vit_trunk
 from cmmasksd.models.backbones.positions import resize_positions
 from cmmasksd.models.open_clip_tower import Architecture, OpenCLIPTower
+from cmmasksd.models.stages import Stages
 from cmmasksd.registry import MODELS
 from cmmasksd.structures import TextFeatures, VisualFeatures
 
@@ -23,7 +28,7 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
 
     Levels are the outputs of the blocks at one and two thirds of the depth (width D) and the patches in the joint space
     (width C, as CRIS's attention-pooled level). What a patch is there depends on how the tower pools: see
-    :func:`clip_vit_trunk.encode` and :func:`timm_vit_trunk.encode`. The pooled feature is always open_clip's own,
+    :func:`clip_vit_trunk.finish` and :func:`timm_vit_trunk.finish`. The pooled feature is always open_clip's own,
     before it is normalised; it says what VMLSD masks and carries no gradient, so what it alone needs (the query of an
     attention pooling) is frozen, or training on several GPUs would wait for it. Position embeddings are stored at the
     configured grid and resized bicubically, once, when weights of another grid are loaded.
@@ -72,6 +77,7 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
         self.grid_size: tuple[int, int] = self._trunk.grid_size(self.visual)
         self.embed_dims: int = self._trunk.embed_dims(self.visual)
         self.out_channels = (self.embed_dims, self.embed_dims, self.config['embed_dim'])
+        self.stage_channels = (self.embed_dims,) * 3
 
     @property
     def _trunk(self) -> ModuleType:
@@ -90,9 +96,24 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
         self, patch_embeddings: Tensor, text: TextFeatures | None = None, image_index: Tensor | None = None
     ) -> VisualFeatures:
         """Encodes patch embeddings (B, N, D), masked or not; the text is not looked at."""
-        (shallow, middle), patches, pooled = self._trunk.encode(self.visual, patch_embeddings, self.out_indices)
-        level3, level4, level5 = (self._to_map(level) for level in (shallow, middle, patches))
-        return VisualFeatures(levels=(level3, level4, level5), patches=patches, pooled=pooled)
+        outputs: list[Tensor] = []
+        x, options = self._trunk.start(self.visual, patch_embeddings)
+        for span in self._spans:
+            x = self._run(span, x, options)
+            outputs.append(x)
+        return self._finish(outputs)
+
+    def encode_in_stages(self, patch_embeddings: Tensor) -> Stages[VisualFeatures]:
+        """As :meth:`encode_image`, stopping behind the block of each level and the last one with its map (B, D, h, w)."""
+        outputs: list[Tensor] = []
+        x, options = self._trunk.start(self.visual, patch_embeddings)
+        leading = self._trunk.leading_tokens(self.visual)
+        for span in self._spans:
+            x = self._run(span, x, options)
+            added = yield self._to_map(x[:, leading:])
+            x = torch.cat([x[:, :leading], x[:, leading:] + added.flatten(2).transpose(1, 2)], dim=1)
+            outputs.append(x)
+        return self._finish(outputs)
 
     def spread_mask(self, masked: Tensor) -> Tensor:
         """Patches and patch embeddings are one and the same: (E, N) bool -> itself."""
@@ -134,6 +155,26 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
             self._check_multiple(timm_vit_trunk.patch_size(visual))
             visual.set_input_size(self.image_size)
         return visual
+
+    @property
+    def _spans(self) -> Iterator[Sequence[nn.Module]]:
+        """The blocks before each level's end."""
+        blocks = self._trunk.blocks(self.visual)
+        ends = (0, *(index + 1 for index in self.out_indices), len(blocks))
+        return (blocks[first:last] for first, last in pairwise(ends))
+
+    def _run(self, blocks: Sequence[nn.Module], x: Tensor, options: dict[str, Any]) -> Tensor:
+        recompute = self._trunk.recomputes(self.visual) and torch.is_grad_enabled()
+        for block in blocks:
+            x = checkpoint(block, x, use_reentrant=False, **options) if recompute else block(x, **options)
+        return x
+
+    def _finish(self, outputs: Sequence[Tensor]) -> VisualFeatures:
+        """Three blocks' outputs (B, leading + N, D), the last one's the last."""
+        shallow, middle = (x[:, self._trunk.leading_tokens(self.visual) :] for x in outputs[:2])
+        patches, pooled = self._trunk.finish(self.visual, outputs[2])
+        level3, level4, level5 = (self._to_map(level) for level in (shallow, middle, patches))
+        return VisualFeatures(levels=(level3, level4, level5), patches=patches, pooled=pooled)
 
     def _to_map(self, tokens: Tensor) -> Tensor:
         return tokens.transpose(1, 2).unflatten(2, self.grid_size)  # (B, N, C) -> (B, C, h, w), channels last in memory

@@ -12,7 +12,6 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from cmmasksd.models.backbones.attention_pooling import attention_parameters, pool_each_patch
 
@@ -76,28 +75,43 @@ def embed(visual: TimmModel, images: Tensor) -> Tensor:
     return visual.trunk.patch_embed(images)
 
 
-def encode(visual: TimmModel, embeddings: Tensor, indices: Sequence[int]) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Patch embeddings (B, N, D) -> outputs of the blocks asked for, each (B, N, D), patches (B, N, C), pooled (B, C).
+def leading_tokens(visual: TimmModel) -> int:
+    """Tokens before the patches."""
+    return visual.trunk.num_prefix_tokens
+
+
+def start(visual: TimmModel, embeddings: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    """Patch embeddings (B, N, D) -> the blocks' input (B, prefix + N, D), and what else each block is given."""
+    trunk = visual.trunk
+    if isinstance(trunk, VisionTransformerRelPos):
+        token, shared = trunk.cls_token, trunk.shared_rel_pos
+        x = embeddings if token is None else torch.cat([token.expand(embeddings.shape[0], -1, -1), embeddings], dim=1)
+        return x, dict(shared_rel_pos=None if shared is None else shared.get_bias())
+    if isinstance(trunk, Eva):
+        x, rotation = trunk._pos_embed(embeddings)
+        return trunk.norm_pre(x), dict(rope=rotation)
+    return trunk.norm_pre(trunk._pos_embed(embeddings)), {}
+
+
+def recomputes(visual: TimmModel) -> bool:
+    """Whether the backward pass runs each block again."""
+    return visual.trunk.grad_checkpointing
+
+
+def finish(visual: TimmModel, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The last block's output (B, prefix + N, D) -> patches (B, N, C), pooled (B, C).
 
     Patches in the joint space: what follows the pooling (norm, projection) is applied to each patch. So the pooled
     feature of an average-pooled tower is their mean where the norm comes before the average and the projection is
     linear. By attention (MAP), see :mod:`~cmmasksd.models.backbones.attention_pooling`.
     """
-    trunk, levels = visual.trunk, []
-    x, options = _add_positions(trunk, embeddings)
-    for index, block in enumerate(trunk.blocks):
-        if trunk.grad_checkpointing and torch.is_grad_enabled():
-            x = checkpoint(block, x, use_reentrant=False, **options)
-        else:
-            x = block(x, **options)
-        if index in indices:
-            levels.append(x[:, trunk.num_prefix_tokens :])
+    trunk = visual.trunk
     x = trunk.norm(x)
     patches = x[:, trunk.num_prefix_tokens :]
     if _pool(visual) is not None:
         patches = pool_each_patch(_pool(visual), patches)
     patches = visual.head(trunk.head(trunk.head_drop(trunk.fc_norm(patches))))
-    return levels, patches, visual.head(trunk.forward_head(x))
+    return patches, visual.head(trunk.forward_head(x))
 
 
 def pooling_parameters(visual: TimmModel) -> Iterator[nn.Parameter]:
@@ -108,14 +122,3 @@ def pooling_parameters(visual: TimmModel) -> Iterator[nn.Parameter]:
 def _pool(visual: TimmModel) -> Any:
     return getattr(visual.trunk, 'attn_pool', None)
 
-
-def _add_positions(trunk: nn.Module, embeddings: Tensor) -> tuple[Tensor, dict[str, Any]]:
-    """The blocks' input (B, prefix + N, D), and what else each block is given."""
-    if isinstance(trunk, VisionTransformerRelPos):
-        token, shared = trunk.cls_token, trunk.shared_rel_pos
-        x = embeddings if token is None else torch.cat([token.expand(embeddings.shape[0], -1, -1), embeddings], dim=1)
-        return x, dict(shared_rel_pos=None if shared is None else shared.get_bias())
-    if isinstance(trunk, Eva):
-        x, rotation = trunk._pos_embed(embeddings)
-        return trunk.norm_pre(x), dict(rope=rotation)
-    return trunk.norm_pre(trunk._pos_embed(embeddings)), {}

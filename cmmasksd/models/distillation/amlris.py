@@ -48,8 +48,9 @@ class AMLRIS(SelfDistillation):
         masked = choose_masked(torch.zeros_like(low, dtype=torch.float32), 1.0, self.mask_ratio, low)
         embeddings = gather_images(main.patch_embeddings, main.embedding_index)  # (E, M, D)
         nothing = embeddings.new_zeros(embeddings.shape[-1])
-        visual = segmentor.encode_image(mask_tokens(embeddings, segmentor.spread_mask(masked), nothing), main.text)
-        return BranchFeatures(segmentor.project(visual, neck=self.neck), main.text, image_index=None)
+        embeddings = mask_tokens(embeddings, segmentor.spread_mask(masked), nothing)
+        visual, text = segmentor.encode_pair(embeddings, main.word_embeddings, main.input_ids, text=main.text)
+        return BranchFeatures(segmentor.project(visual, neck=self.neck), text, image_index=None)
 
     def loss(
         self, logits: Tensor, main_logits: Tensor, name: str = 'loss', target: Tensor | None = None

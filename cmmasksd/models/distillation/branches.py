@@ -31,8 +31,9 @@ class LMVSD(MaskedSelfDistillation):
         patches = gather_images(main.visual.patches, main.image_index)  # (E, N, C)
         masked = segmentor.spread_mask(self.choose(correlate(main.text.sentence, patches)))  # (E, M)
         embeddings = gather_images(main.patch_embeddings, main.embedding_index)  # (E, M, D)
-        visual = segmentor.encode_image(mask_tokens(embeddings, masked, self.mask_token), main.text)
-        return BranchFeatures(segmentor.project(visual, neck=self.neck), main.text, image_index=None)
+        embeddings = mask_tokens(embeddings, masked, self.mask_token)
+        visual, text = segmentor.encode_pair(embeddings, main.word_embeddings, main.input_ids, text=main.text)
+        return BranchFeatures(segmentor.project(visual, neck=self.neck), text, image_index=None)
 
 
 @MODELS.register_module()
@@ -73,11 +74,11 @@ class VMLSD(MaskedSelfDistillation):
         pooled = gather_images(main.visual.pooled, main.image_index)  # (E, C)
         valid = main.text.word_tokens if self.maskable == 'words' else None
         masked = self.choose(correlate(pooled, main.text.tokens), valid)
-        text = segmentor.encode_text(mask_tokens(main.word_embeddings, masked, self.mask_token), main.input_ids)
+        words = mask_tokens(main.word_embeddings, masked, self.mask_token)
         if segmentor.image_needs_text:
-            visual = segmentor.encode_image(main.patch_embeddings, text, main.embedding_index)
-        elif self.shared:
-            return BranchFeatures(main.projected, text, main.image_index)
+            visual, text = segmentor.encode_pair(main.patch_embeddings, words, main.input_ids, main.embedding_index)
         else:
-            visual = main.visual
+            visual, text = main.visual, segmentor.encode_text(words, main.input_ids)
+            if self.shared:
+                return BranchFeatures(main.projected, text, main.image_index)
         return BranchFeatures(segmentor.project(visual, neck=self.neck), text, main.image_index)

@@ -34,7 +34,7 @@ class DropoutSelfDistillation(SelfDistillation):
         self.rate = rate
 
     def student(self, segmentor: nn.Module, main: MainBranch) -> BranchFeatures:
-        text = segmentor.encode_text(dropout(main.word_embeddings, self.rate), main.input_ids)
+        words = dropout(main.word_embeddings, self.rate)
         embeddings = dropout(gather_images(main.patch_embeddings, main.embedding_index), self.rate)  # (E, M, D)
-        visual = segmentor.encode_image(embeddings, text)
+        visual, text = segmentor.encode_pair(embeddings, words, main.input_ids)
         return BranchFeatures(segmentor.project(visual, neck=self.neck), text, image_index=None)

@@ -62,12 +62,11 @@ class MaskRIS(SelfDistillation):
 
     def student(self, segmentor: nn.Module, main: MainBranch) -> BranchFeatures:
         words = self.distort_words(segmentor, main)
-        text = segmentor.encode_text(words, main.input_ids)
         embeddings = gather_images(main.patch_embeddings, main.embedding_index)  # (E, M, D)
         height, width = main.visual.levels[0].shape[2:]
         masked = segmentor.spread_mask(self.draw_blocks(len(embeddings), height, width, embeddings.device))
         nothing = embeddings.new_zeros(embeddings.shape[-1])
-        visual = segmentor.encode_image(mask_tokens(embeddings, masked, nothing), text)
+        visual, text = segmentor.encode_pair(mask_tokens(embeddings, masked, nothing), words, main.input_ids)
         return BranchFeatures(segmentor.project(visual, neck=self.neck), text, image_index=None)
 
     def draw_blocks(self, count: int, height: int, width: int, device: torch.device) -> Tensor:

@@ -18,7 +18,7 @@ from cmmasksd.models.mask_alignment import MaskAlignment, check_alignment, logit
 from cmmasksd.models.widths import check_widths
 from cmmasksd.precision import PRECISIONS, Precision
 from cmmasksd.registry import MODELS
-from cmmasksd.structures import BranchFeatures, EncodedImages, MainBranch, TextFeatures, VisualFeatures, join_branches
+from cmmasksd.structures import BranchFeatures, EncodedImages, MainBranch, TextFeatures, VisualFeatures, gather_images, join_branches
 
 Config = dict[str, Any]
 
@@ -33,6 +33,9 @@ class ReferringSegmentor(BaseModel):
         text_encoder: text encoder with ``embed_text``, ``encode_text``, ``embed_dims``.
         neck: with ``project`` (image alone) and ``fuse`` (per expression).
         decode_head: from fused features, words, padding and sentence to logits, with ``loss_decode``.
+        bridge: carries features between the layers of the two encoders while they run (ETRIS); see
+            :class:`~cmmasksd.models.bridges.Bridge`. None: the encoders know nothing of one another, but for a
+            ``needs_text`` backbone.
         distillation: training-only branches, such as ``[dict(type='LMVSD'), dict(type='VMLSD')]``; their losses are
             named after them.
         data_preprocessor: config; :class:`~cmmasksd.models.ReferringDataPreprocessor` by default.
@@ -60,6 +63,7 @@ class ReferringSegmentor(BaseModel):
         text_encoder: Config,
         neck: Config,
         decode_head: Config,
+        bridge: Config | None = None,
         distillation: list[Config] | tuple[Config, ...] = (),
         data_preprocessor: Config | None = None,
         threshold: float = 0.35,
@@ -81,6 +85,7 @@ class ReferringSegmentor(BaseModel):
         self.neck = build_part(neck)
         check_widths(self.backbone, self.text_encoder, self.neck, dict(neck=neck, decode_head=decode_head))
         self.decode_head = build_part(decode_head)
+        self.bridge = None if bridge is None else build_part(bridge, encoders=(self.backbone, self.text_encoder))
         self.distillation = nn.ModuleDict()
         towers = dict(image=self.backbone.embed_dims, text=self.text_encoder.embed_dims)
         for branch in distillation:
@@ -98,7 +103,7 @@ class ReferringSegmentor(BaseModel):
     @property
     def image_needs_text(self) -> bool:
         """Whether the image's features depend on the sentence: then there are E of them and not B."""
-        return getattr(self.backbone, 'needs_text', False)
+        return self.bridge is not None or getattr(self.backbone, 'needs_text', False)
 
     def embed_image(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, H, W) -> patch embeddings (B, M, D)."""
@@ -124,6 +129,32 @@ class ReferringSegmentor(BaseModel):
     def encode_text(self, word_embeddings: Tensor, input_ids: Tensor) -> TextFeatures:
         """Word embeddings (E, L, D_t), masked or not -> text features."""
         return self.text_encoder.encode_text(word_embeddings, input_ids)
+
+    def encode_pair(
+        self,
+        patch_embeddings: Tensor,
+        word_embeddings: Tensor,
+        input_ids: Tensor,
+        image_index: Tensor | None = None,
+        text: TextFeatures | None = None,
+    ) -> tuple[VisualFeatures, TextFeatures]:
+        """Both encoders, whatever they have to do with one another: what all who need both sides call.
+
+        Args:
+            patch_embeddings: (B, M, D), masked or not.
+            word_embeddings: (E, L, D_t), masked or not.
+            input_ids: token ids (E, L).
+            image_index: (E,) the image of each expression; None: one expression an image, in order.
+            text: what these words gave before; saves encoding them again where no image changes them.
+
+        Returns:
+            features of the B images, or, where ``image_needs_text``, of the E expressions; and of the E expressions.
+        """
+        if self.bridge is not None:
+            patch_embeddings = gather_images(patch_embeddings, image_index)
+            return self.bridge(self.backbone, self.text_encoder, patch_embeddings, word_embeddings, input_ids)
+        text = self.encode_text(word_embeddings, input_ids) if text is None else text
+        return self.encode_image(patch_embeddings, text, image_index), text
 
     def project(self, visual: VisualFeatures, neck: nn.Module | None = None) -> tuple[Tensor, ...]:
         """What the neck (the segmentor's own by default) makes of the image alone."""
@@ -173,8 +204,7 @@ class ReferringSegmentor(BaseModel):
     def encode(self, inputs: Tensor, input_ids: Tensor, image_index: Tensor | None = None) -> MainBranch:
         """The main branch up to the neck (Eq. 1), with what the distillation branches start from."""
         patch_embeddings, word_embeddings = self.embed_image(inputs), self.embed_text(input_ids)
-        text = self.encode_text(word_embeddings, input_ids)
-        visual = self.encode_image(patch_embeddings, text, image_index)
+        visual, text = self.encode_pair(patch_embeddings, word_embeddings, input_ids, image_index)
         return MainBranch(
             projected=self.project(visual),
             text=text,
@@ -229,7 +259,7 @@ class ReferringSegmentor(BaseModel):
             main_logits = self.segment(main)
             target = masks_to_logits(masks, main_logits.shape[2:], self.mask_alignment)
             return self.decode_head.loss_decode(main_logits, target, 'loss_seg') | self._resting_losses(main_logits)
-        with frozen_statistics(self.backbone, self.text_encoder, self.neck):
+        with frozen_statistics(*(part for name, part in self.named_children() if name != 'distillation')):
             students = {name: branch.student(self, main) for name, branch in self.distillation.items()}
         main_logits, logits = self.segment_students(main, students)
         target = masks_to_logits(masks, main_logits.shape[2:], self.mask_alignment)
@@ -293,16 +323,19 @@ class ReferringSegmentor(BaseModel):
             The place of a chunk's first expression, and the chunk's logits (e, 1, 4h, 4w) in float32.
         """
         with self._autocast(input_ids):
-            text = self.encode_text(self.embed_text(input_ids), input_ids)
+            words = self.embed_text(input_ids)
+            text = None if self.image_needs_text else self.encode_text(words, input_ids)
         for start in range(0, len(input_ids), self.expressions_per_chunk):
             chunk = slice(start, start + self.expressions_per_chunk)
-            words, index = text[chunk], image_index[chunk]
+            index = image_index[chunk]
             with self._autocast(input_ids):
-                if images.projected is None:
-                    own = self.project(self.encode_image(images.embeddings, words, index))
-                    logits = self.decode(self.fuse(own, words.sentence, None), words)
+                if images.projected is None or text is None:
+                    visual, own = self.encode_pair(images.embeddings, words[chunk], input_ids[chunk], index)
+                    fused = self.fuse(self.project(visual), own.sentence, None)
                 else:
-                    logits = self.decode(self.fuse(images.projected, words.sentence, index), words)
+                    own = text[chunk]
+                    fused = self.fuse(images.projected, own.sentence, index)
+                logits = self.decode(fused, own)
             yield start, logits.float()
 
     def _autocast(self, inputs: Tensor) -> AbstractContextManager:

@@ -9,6 +9,7 @@ from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
 from cmmasksd.models.layers import use_fused_attention
+from cmmasksd.models.stages import Stages
 from cmmasksd.models.text_encoders.token_roles import TokenRoles, roles_of_tower
 from cmmasksd.structures import TextFeatures
 
@@ -55,6 +56,34 @@ def encode(text: TextTransformer, word_embeddings: Tensor, input_ids: Tensor, ro
     """Word embeddings (E, L, D_t) -> features; the sentence is open_clip's ``encode_text``, before normalisation."""
     run = _run if text.cls_emb is None else _run_with_class_token
     words, sentence = run(text, word_embeddings, input_ids)
+    return _finish(text, words, sentence, input_ids, roles)
+
+
+def encode_in_stages(
+    text: TextTransformer, word_embeddings: Tensor, input_ids: Tensor, roles: TokenRoles, stages: int = 3
+) -> Stages[TextFeatures]:
+    """As :func:`encode`, stopping at equal parts of the depth with what is there (E, L, D_t).
+
+    Raises:
+        ValueError: the sentence has a token of its own (CoCa), or the depth cannot be parted so.
+    """
+    blocks = text.transformer.resblocks
+    if text.cls_emb is not None or len(blocks) % stages:
+        raise ValueError(
+            f'A bridge needs a text tower without a [class] token and with a multiple of {stages} blocks; this one has '
+            f'{len(blocks)} blocks{"" if text.cls_emb is None else ", and such a token"}.'
+        )
+    x, mask = _start(text, word_embeddings, input_ids)
+    for index, block in enumerate(blocks, start=1):
+        x = block(x, attn_mask=mask)
+        if index % (len(blocks) // stages) == 0:
+            x = x + (yield x)
+    return _finish(text, text.ln_final(x), None, input_ids, roles)
+
+
+def _finish(
+    text: TextTransformer, words: Tensor, sentence: Tensor | None, input_ids: Tensor, roles: TokenRoles
+) -> TextFeatures:
     tokens = _project(text, words)  # (E, L, C)
     padding, word_tokens = roles.find(input_ids)
     sentence = _pool(text, tokens, input_ids) if sentence is None else _project(text, sentence)
@@ -68,10 +97,15 @@ def set_grad_checkpointing(text: TextTransformer, enable: bool) -> None:
 
 def _run(text: TextTransformer, word_embeddings: Tensor, input_ids: Tensor) -> tuple[Tensor, None]:
     """Words (E, L, D_t); the sentence is one of them."""
+    x, mask = _start(text, word_embeddings, input_ids)
+    return text.ln_final(text.transformer(x, attn_mask=mask)), None
+
+
+def _start(text: TextTransformer, word_embeddings: Tensor, input_ids: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The blocks' input (E, L, D_t), and where attention may look (L, L)."""
     length = input_ids.shape[1]
     x = word_embeddings + text.positional_embedding[:length].to(word_embeddings.dtype)
-    mask = None if text.attn_mask is None else text.attn_mask[:length, :length]
-    return text.ln_final(text.transformer(x, attn_mask=mask)), None
+    return x, None if text.attn_mask is None else text.attn_mask[:length, :length]
 
 
 def _run_with_class_token(text: TextTransformer, word_embeddings: Tensor, input_ids: Tensor) -> tuple[Tensor, Tensor]:

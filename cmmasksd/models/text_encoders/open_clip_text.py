@@ -10,6 +10,7 @@ from open_clip.model import _build_text_tower
 from torch import Tensor, nn
 
 from cmmasksd.models.open_clip_tower import Architecture, OpenCLIPTower
+from cmmasksd.models.stages import Stages
 from cmmasksd.models.text_encoders import clip_text_tower, hugging_face_tower
 from cmmasksd.models.text_encoders.checking import check_length, check_tokenizer
 from cmmasksd.models.text_encoders.transformers_models import read_config
@@ -86,6 +87,10 @@ class OpenCLIPTextTransformer(OpenCLIPTower):
     def encode_text(self, word_embeddings: Tensor, input_ids: Tensor) -> TextFeatures:
         """Encodes word embeddings (E, L, D_t), masked or not; the ids (E, L) tell words, EOT and padding apart."""
         return self._kind.encode(self.text, word_embeddings, input_ids, self.roles)
+
+    def encode_in_stages(self, word_embeddings: Tensor, input_ids: Tensor) -> Stages[TextFeatures]:
+        """As :meth:`encode_text`, stopping at each third of the depth with what is there (E, L, D_t)."""
+        return clip_text_tower.encode_in_stages(self.text, word_embeddings, input_ids, self.roles)
 
     def forward(self, input_ids: Tensor) -> TextFeatures:
         """``encode_text(embed_text(input_ids), input_ids)``."""

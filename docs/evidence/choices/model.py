@@ -1,2 +1,3 @@
-# The model, data and steps of the branches' experiment.
-_base_ = '../branches/model.py'
+# The model and data of the controls, trained in bfloat16, which is faster on the processor that the runs had.
+_base_ = '../controls/model.py'
+optim_wrapper = dict(type='AutocastOptimWrapper')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,11 +49,15 @@ def count_parts(cfg: Config) -> list[Part]:
         of_image = EXPRESSION if model.image_needs_text else IMAGE
         meter = _Meter()
         words = meter('text encoder', EXPRESSION, lambda: model.embed_text(ids), model.text_encoder)
-        text = meter('text encoder', EXPRESSION, lambda: model.encode_text(words, ids))
+        text = None
+        if model.bridge is None:
+            text = meter('text encoder', EXPRESSION, lambda: model.encode_text(words, ids))
         patches = meter('image embeddings', IMAGE, lambda: model.embed_image(images))
-        visual = meter(
-            'image encoder', of_image, lambda: model.encode_image(patches, text, torch.zeros(1).long()), model.backbone
-        )
+        encode = partial(model.encode_pair, patches, words, ids, torch.zeros(1).long(), text=text)
+        name, encoders = 'image encoder', [model.backbone]
+        if model.bridge is not None:
+            name, encoders = 'image encoder, bridge and text encoder', [model.backbone, model.bridge]
+        visual, text = meter(name, of_image, encode, nn.ModuleList(encoders))
         projected = meter('neck, projections', of_image, lambda: model.project(visual), model.neck)
         fused = meter('neck, fusion', EXPRESSION, lambda: model.fuse(projected, text.sentence, None))
         head = count_children(lambda: model.decode(fused, text), model.decode_head)

@@ -66,7 +66,7 @@ def plain_loss(model: nn.Module, inputs: Tensor, input_ids: Tensor, masks: Tenso
                 valid = main.text.word_tokens if branch.maskable == 'words' else None
                 chosen = branch.choose(correlate(main.visual.pooled, main.text.tokens), valid)
                 words = mask_tokens(words, chosen, branch.mask_token)
-            visual, text = model.encode_image(patches), model.encode_text(words, input_ids)
+            visual, text = model.encode_pair(patches, words, input_ids)
             fused = model.fuse(model.project(visual, neck=branch.neck), text.sentence, None, neck=branch.neck)
             logits = model.decode(fused, text, decode_head=branch.decode_head)
             losses |= branch.loss(logits, main_logits, f'loss_{name}')

@@ -52,6 +52,7 @@ def compare_settings(cfg: Config, batch_size: int, device: torch.device, repeats
         ),
         'float32': variant(nullcontext, amp=False),
         'float32, TF32': variant(tf32, amp=False),
+        'float32, TF32, enlarged and convolved': variant(enlarging_in_tf32, amp=False),
     }
     if device.type == 'cuda':
         variants['bfloat16, pinned'] = variant(nullcontext, data=pinned(batch))
@@ -76,6 +77,13 @@ def tf32() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def enlarging_in_tf32() -> Iterator[None]:
+    """CRIS's order, with both its convolutions and all products of matrices in TF32."""
+    with tf32(), upsampling_by(enlarge_and_convolve):
+        yield
 
 
 def upsampling_by(forward: Callable[..., Any]) -> AbstractContextManager:
