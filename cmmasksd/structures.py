@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -19,11 +19,13 @@ class VisualFeatures:
         levels: maps (B, C_l, h, w), shallow to deep, for the neck: three, or as many as the neck takes.
         patches: (B, N, C), every patch in the joint space of image and text, row by row of the h x w grid.
         pooled: (B, C), the image as a whole ([class] token) in the joint space.
+        in_words: there is no joint space, and patches and pooled lie in that of the words, (B, N, D_t) and (B, D_t).
     """
 
     levels: tuple[Tensor, ...]
     patches: Tensor
     pooled: Tensor
+    in_words: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,16 @@ class TextFeatures:
     sentence: Tensor
     padding: Tensor
     word_tokens: Tensor
+
+    @property
+    def last_word(self) -> Tensor:
+        """(E, D_t), the last token of each sentence, EOT, among the words."""
+        last = (~self.padding).sum(dim=1) - 1
+        return self.words.gather(1, last[:, None, None].expand(-1, 1, self.words.shape[2])).squeeze(1)
+
+    def comparable(self, visual: VisualFeatures) -> TextFeatures:
+        """These features with ``tokens`` and ``sentence`` in the space of an image's patches."""
+        return replace(self, tokens=self.words, sentence=self.last_word) if visual.in_words else self
 
     def __getitem__(self, rows: slice) -> TextFeatures:
         """The features of some of the expressions."""

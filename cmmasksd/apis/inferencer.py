@@ -271,7 +271,7 @@ class ReferringInferencer:
         else:
             visual, text = features.visual, model.encode_text(words, ids)
             patches = visual.patches[index]
-        scores = correlate(text.sentence.float(), patches.float())
+        scores = correlate(text.comparable(visual).sentence.float(), patches.float())
         return _correlation_maps(scores.unflatten(1, visual.levels[-1].shape[2:]), picture.letterbox)
 
     def _collate(self, pictures: Sequence[PreparedPicture]) -> dict[str, Any]:

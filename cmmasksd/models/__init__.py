@@ -2,6 +2,7 @@
 
 from cmmasksd.models.backbones import (
     ImageBackboneAdapter,
+    LanguageAlignedViT,
     LanguageAwareSwin,
     OpenCLIPResNet,
     OpenCLIPVisionTransformer,
@@ -28,6 +29,7 @@ __all__ = [
     'DropoutSelfDistillation',
     'HuggingFaceTextEncoder',
     'ImageBackboneAdapter',
+    'LanguageAlignedViT',
     'LanguageAwareSwin',
     'MaskRIS',
     'OpenCLIPResNet',

@@ -170,6 +170,7 @@ def cris_layout(clip: nn.Module, model: Any) -> dict[str, Tensor]:
 
 
 def test_a_released_checkpoint_becomes_ours(clip: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    sys.path.append(str(SCRIPT.parent))  # where the script finds what converters share
     spec = importlib.util.spec_from_file_location('cris2cmmasksd', SCRIPT)
     assert spec is not None and spec.loader is not None
     converter = importlib.util.module_from_spec(spec)

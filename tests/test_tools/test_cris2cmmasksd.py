@@ -79,6 +79,7 @@ CRIS = {
 
 @pytest.fixture(scope='module')
 def converter():
+    sys.path.append(str(SCRIPT.parent))  # where the script finds what converters share
     spec = importlib.util.spec_from_file_location('cris2cmmasksd', SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

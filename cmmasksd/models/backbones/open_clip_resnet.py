@@ -92,7 +92,7 @@ class OpenCLIPResNet(OpenCLIPTower):
         return self._finish(shallow, middle, visual.layer4(middle))
 
     def encode_in_stages(self, patch_embeddings: Tensor) -> Stages[VisualFeatures]:
-        """As :meth:`encode_image`, stopping behind the second, third and fourth stage with its map (B, C_l, h_l, w_l)."""
+        """As :meth:`encode_image`, stopping behind the last three stages with their maps (B, C_l, h_l, w_l)."""
         outputs, x = [], self._first_stage(patch_embeddings)
         for stage in (self.visual.layer2, self.visual.layer3, self.visual.layer4):
             x = stage(x)

@@ -104,7 +104,7 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
         return self._finish(outputs)
 
     def encode_in_stages(self, patch_embeddings: Tensor) -> Stages[VisualFeatures]:
-        """As :meth:`encode_image`, stopping behind the block of each level and the last one with its map (B, D, h, w)."""
+        """As :meth:`encode_image`, stopping behind each level's block and the last one with its map (B, D, h, w)."""
         outputs: list[Tensor] = []
         x, options = self._trunk.start(self.visual, patch_embeddings)
         leading = self._trunk.leading_tokens(self.visual)

@@ -121,4 +121,3 @@ def pooling_parameters(visual: TimmModel) -> Iterator[nn.Parameter]:
 
 def _pool(visual: TimmModel) -> Any:
     return getattr(visual.trunk, 'attn_pool', None)
-

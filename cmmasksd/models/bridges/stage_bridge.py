@@ -64,7 +64,7 @@ class StageBridge(BaseModule):
                 f'scales has {len(scales)} numbers and the image encoder {len(image.stage_channels)} stages: give one '
                 'for each.'
             )
-        sizes = dict(channels=channels, num_heads=num_heads, normalise=normalise)
+        sizes: dict[str, Any] = dict(channels=channels, num_heads=num_heads, normalise=normalise)
         if exchange == 'transformer':
             sizes |= dict(feedforward_channels=feedforward_channels, dropout=dropout)
         self.crossings = nn.ModuleList(

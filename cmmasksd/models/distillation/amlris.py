@@ -44,7 +44,7 @@ class AMLRIS(SelfDistillation):
 
     def student(self, segmentor: nn.Module, main: MainBranch) -> BranchFeatures:
         patches = gather_images(main.visual.patches, main.image_index)  # (E, N, C)
-        low = align(patches, main.text.tokens, main.text.word_tokens) < self.threshold
+        low = align(patches, main.text.comparable(main.visual).tokens, main.text.word_tokens) < self.threshold
         masked = choose_masked(torch.zeros_like(low, dtype=torch.float32), 1.0, self.mask_ratio, low)
         embeddings = gather_images(main.patch_embeddings, main.embedding_index)  # (E, M, D)
         nothing = embeddings.new_zeros(embeddings.shape[-1])

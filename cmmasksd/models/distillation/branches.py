@@ -29,7 +29,9 @@ class LMVSD(MaskedSelfDistillation):
 
     def student(self, segmentor: nn.Module, main: MainBranch) -> BranchFeatures:
         patches = gather_images(main.visual.patches, main.image_index)  # (E, N, C)
-        masked = segmentor.spread_mask(self.choose(correlate(main.text.sentence, patches)))  # (E, M)
+        masked = segmentor.spread_mask(
+            self.choose(correlate(main.text.comparable(main.visual).sentence, patches))
+        )  # (E, M)
         embeddings = gather_images(main.patch_embeddings, main.embedding_index)  # (E, M, D)
         embeddings = mask_tokens(embeddings, masked, self.mask_token)
         visual, text = segmentor.encode_pair(embeddings, main.word_embeddings, main.input_ids, text=main.text)
@@ -73,7 +75,7 @@ class VMLSD(MaskedSelfDistillation):
     def student(self, segmentor: nn.Module, main: MainBranch) -> BranchFeatures:
         pooled = gather_images(main.visual.pooled, main.image_index)  # (E, C)
         valid = main.text.word_tokens if self.maskable == 'words' else None
-        masked = self.choose(correlate(pooled, main.text.tokens), valid)
+        masked = self.choose(correlate(pooled, main.text.comparable(main.visual).tokens), valid)
         words = mask_tokens(main.word_embeddings, masked, self.mask_token)
         if segmentor.image_needs_text:
             visual, text = segmentor.encode_pair(main.patch_embeddings, words, main.input_ids, main.embedding_index)

@@ -66,7 +66,8 @@ class SentenceGatedNeck(BaseModule):
         """Fuses E sentences (E, C) with the images they speak of, ``image_index`` (E,): (E, out_channels, h, w)."""
         text = self.text_projection(sentence)
         gated = [
-            gather_images(level, image_index) * gate(text)[..., None, None] for level, gate in zip(projected, self.gates)
+            gather_images(level, image_index) * gate(text)[..., None, None]
+            for level, gate in zip(projected, self.gates)
         ]
         merged = self.aggregate(torch.cat(gated, dim=1))
         fused = self.output(

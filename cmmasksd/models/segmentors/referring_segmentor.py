@@ -18,7 +18,15 @@ from cmmasksd.models.mask_alignment import MaskAlignment, check_alignment, logit
 from cmmasksd.models.widths import check_widths
 from cmmasksd.precision import PRECISIONS, Precision
 from cmmasksd.registry import MODELS
-from cmmasksd.structures import BranchFeatures, EncodedImages, MainBranch, TextFeatures, VisualFeatures, gather_images, join_branches
+from cmmasksd.structures import (
+    BranchFeatures,
+    EncodedImages,
+    MainBranch,
+    TextFeatures,
+    VisualFeatures,
+    gather_images,
+    join_branches,
+)
 
 Config = dict[str, Any]
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from cmmasksd.models.layers import use_fused_attention
 from cmmasksd.models.stages import Stages
 from cmmasksd.models.text_encoders.token_roles import TokenRoles, roles_of_tower
 from cmmasksd.structures import TextFeatures
+
+Adapters = Mapping[int, nn.Module]
+NO_ADAPTERS: Adapters = MappingProxyType({})
 
 
 def roles(text: TextTransformer, text_cfg: dict[str, Any]) -> TokenRoles:
@@ -52,32 +59,53 @@ def embed(text: TextTransformer, input_ids: Tensor) -> Tensor:
     return text.token_embedding(input_ids)
 
 
-def encode(text: TextTransformer, word_embeddings: Tensor, input_ids: Tensor, roles: TokenRoles) -> TextFeatures:
-    """Word embeddings (E, L, D_t) -> features; the sentence is open_clip's ``encode_text``, before normalisation."""
-    run = _run if text.cls_emb is None else _run_with_class_token
-    words, sentence = run(text, word_embeddings, input_ids)
-    return _finish(text, words, sentence, input_ids, roles)
+def encode(
+    text: TextTransformer,
+    word_embeddings: Tensor,
+    input_ids: Tensor,
+    roles: TokenRoles,
+    adapters: Adapters = NO_ADAPTERS,
+) -> TextFeatures:
+    """Word embeddings (E, L, D_t) -> features; the sentence is open_clip's ``encode_text``, before normalisation.
+
+    Args:
+        text: the tower.
+        word_embeddings: (E, L, D_t).
+        input_ids: (E, L).
+        roles: which tokens are words.
+        adapters: beside the feed-forward networks of blocks, by their place.
+
+    """
+    if text.cls_emb is not None:
+        return _finish(text, *_run_with_class_token(text, word_embeddings, input_ids), input_ids, roles)
+    x, mask = _start(text, word_embeddings, input_ids)
+    x = _run_blocks(text, range(len(text.transformer.resblocks)), x, mask, adapters)
+    return _finish(text, text.ln_final(x), None, input_ids, roles)
 
 
 def encode_in_stages(
-    text: TextTransformer, word_embeddings: Tensor, input_ids: Tensor, roles: TokenRoles, stages: int = 3
+    text: TextTransformer,
+    word_embeddings: Tensor,
+    input_ids: Tensor,
+    roles: TokenRoles,
+    adapters: Adapters = NO_ADAPTERS,
+    stages: int = 3,
 ) -> Stages[TextFeatures]:
     """As :func:`encode`, stopping at equal parts of the depth with what is there (E, L, D_t).
 
     Raises:
         ValueError: the sentence has a token of its own (CoCa), or the depth cannot be parted so.
     """
-    blocks = text.transformer.resblocks
-    if text.cls_emb is not None or len(blocks) % stages:
+    depth = len(text.transformer.resblocks)
+    if text.cls_emb is not None or depth % stages:
         raise ValueError(
             f'A bridge needs a text tower without a [class] token and with a multiple of {stages} blocks; this one has '
-            f'{len(blocks)} blocks{"" if text.cls_emb is None else ", and such a token"}.'
+            f'{depth} blocks{"" if text.cls_emb is None else ", and such a token"}.'
         )
     x, mask = _start(text, word_embeddings, input_ids)
-    for index, block in enumerate(blocks, start=1):
-        x = block(x, attn_mask=mask)
-        if index % (len(blocks) // stages) == 0:
-            x = x + (yield x)
+    for first in range(0, depth, depth // stages):
+        x = _run_blocks(text, range(first, first + depth // stages), x, mask, adapters)
+        x = x + (yield x)
     return _finish(text, text.ln_final(x), None, input_ids, roles)
 
 
@@ -95,17 +123,29 @@ def set_grad_checkpointing(text: TextTransformer, enable: bool) -> None:
     text.set_grad_checkpointing(enable)
 
 
-def _run(text: TextTransformer, word_embeddings: Tensor, input_ids: Tensor) -> tuple[Tensor, None]:
-    """Words (E, L, D_t); the sentence is one of them."""
-    x, mask = _start(text, word_embeddings, input_ids)
-    return text.ln_final(text.transformer(x, attn_mask=mask)), None
-
-
 def _start(text: TextTransformer, word_embeddings: Tensor, input_ids: Tensor) -> tuple[Tensor, Tensor | None]:
     """The blocks' input (E, L, D_t), and where attention may look (L, L)."""
     length = input_ids.shape[1]
     x = word_embeddings + text.positional_embedding[:length].to(word_embeddings.dtype)
     return x, None if text.attn_mask is None else text.attn_mask[:length, :length]
+
+
+def _run_blocks(
+    text: TextTransformer, places: Sequence[int], x: Tensor, mask: Tensor | None, adapters: Adapters
+) -> Tensor:
+    """The blocks at these places, those with adapters beside them."""
+    recompute = text.transformer.grad_checkpointing and torch.is_grad_enabled()
+    for place in places:
+        run = partial(_run_block, text.transformer.resblocks[place], adapters.get(place))
+        x = checkpoint(run, x, mask, use_reentrant=False) if recompute else run(x, mask)
+    return x
+
+
+def _run_block(block: Any, adapter: nn.Module | None, x: Tensor, mask: Tensor | None) -> Tensor:
+    if adapter is None:
+        return block(x, attn_mask=mask)
+    x = x + block.ls_1(block.attention(q_x=block.ln_1(x), attn_mask=mask))
+    return x + block.ls_2(block.mlp(block.ln_2(x))) + adapter(x)
 
 
 def _run_with_class_token(text: TextTransformer, word_embeddings: Tensor, input_ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -9,6 +10,7 @@ from open_clip.hf_model import HFTextEncoder
 from open_clip.model import _build_text_tower
 from torch import Tensor, nn
 
+from cmmasksd.models.adapters import TextAdapter
 from cmmasksd.models.open_clip_tower import Architecture, OpenCLIPTower
 from cmmasksd.models.stages import Stages
 from cmmasksd.models.text_encoders import clip_text_tower, hugging_face_tower
@@ -34,12 +36,15 @@ class OpenCLIPTextTransformer(OpenCLIPTower):
             on the hub, or a folder with a ``config.json``.
         pretrained: see :class:`~cmmasksd.models.open_clip_tower.OpenCLIPTower`.
         activation_checkpointing: recompute each block in the backward pass.
+        adapter_layers: blocks, from 0, that have adapters beside their feed-forward networks (DETRIS); see
+            :class:`~cmmasksd.models.adapters.TextAdapter`.
+        adapter_channels: width of the adapters.
 
     Attributes:
         min_tokens, max_tokens: bounds of L.
 
     Raises:
-        ValueError: the architecture's text tower cannot be built, or pools nothing.
+        ValueError: the architecture's text tower cannot be built, or pools nothing; adapters that it cannot have.
         ImportError: it needs transformers, which is not installed.
     """
 
@@ -50,6 +55,8 @@ class OpenCLIPTextTransformer(OpenCLIPTower):
         architecture: Architecture = 'ViT-B-16-quickgelu',
         pretrained: str | None = None,
         activation_checkpointing: bool = False,
+        adapter_layers: Sequence[int] = (),
+        adapter_channels: int = 64,
     ) -> None:
         super().__init__(architecture, pretrained)
         self.text = self._build()
@@ -61,6 +68,7 @@ class OpenCLIPTextTransformer(OpenCLIPTower):
         self.embed_dims: int = self._kind.embed_dims(self.text)
         self.out_channels: int = self.config['embed_dim']
         self.vocab_size: int = self.text.vocab_size
+        self.adapters = self._build_adapters(adapter_layers, adapter_channels)
 
     @property
     def _kind(self) -> ModuleType:
@@ -86,11 +94,15 @@ class OpenCLIPTextTransformer(OpenCLIPTower):
 
     def encode_text(self, word_embeddings: Tensor, input_ids: Tensor) -> TextFeatures:
         """Encodes word embeddings (E, L, D_t), masked or not; the ids (E, L) tell words, EOT and padding apart."""
-        return self._kind.encode(self.text, word_embeddings, input_ids, self.roles)
+        if not self.adapters:
+            return self._kind.encode(self.text, word_embeddings, input_ids, self.roles)
+        return clip_text_tower.encode(self.text, word_embeddings, input_ids, self.roles, self._adapters())
 
     def encode_in_stages(self, word_embeddings: Tensor, input_ids: Tensor) -> Stages[TextFeatures]:
         """As :meth:`encode_text`, stopping at each third of the depth with what is there (E, L, D_t)."""
-        return clip_text_tower.encode_in_stages(self.text, word_embeddings, input_ids, self.roles)
+        if self._kind is not clip_text_tower:
+            raise ValueError(f'The text tower of {self.name} is of transformers, and does not stop between its stages.')
+        return clip_text_tower.encode_in_stages(self.text, word_embeddings, input_ids, self.roles, self._adapters())
 
     def forward(self, input_ids: Tensor) -> TextFeatures:
         """``encode_text(embed_text(input_ids), input_ids)``."""
@@ -99,11 +111,25 @@ class OpenCLIPTextTransformer(OpenCLIPTower):
     def select_weights(self, clip: dict[str, Tensor]) -> dict[str, Tensor]:
         others = ('visual.', 'logit_', 'text_decoder.')  # text_decoder: CoCa's, which writes captions
         constants = '.position_ids'  # older versions of transformers kept them
-        return {
+        own = {name: tensor for name, tensor in self.state_dict().items() if name.startswith('adapters.')}
+        return own | {
             f'text.{name}': tensor
             for name, tensor in clip.items()
             if not name.startswith(others) and not name.endswith(constants)
         }
+
+    def _adapters(self) -> dict[int, nn.Module]:
+        return {int(place): adapter for place, adapter in self.adapters.items()}
+
+    def _build_adapters(self, layers: Sequence[int], channels: int) -> nn.ModuleDict:
+        if not layers:
+            return nn.ModuleDict()
+        if self._kind is not clip_text_tower or self.text.cls_emb is not None:
+            raise ValueError(f'The text tower of {self.name} takes no adapters: they stand beside the blocks of CLIP.')
+        depth = len(self.text.transformer.resblocks)
+        if min(layers) < 0 or max(layers) >= depth:
+            raise ValueError(f'adapter_layers {list(layers)} are blocks from 0 to {depth - 1}.')
+        return nn.ModuleDict({str(place): TextAdapter(self.embed_dims, channels) for place in sorted(set(layers))})
 
     def _build(self) -> nn.Module:
         text = dict(self.config['text_cfg'], hf_model_pretrained=False)

@@ -58,13 +58,13 @@ def plain_loss(model: nn.Module, inputs: Tensor, input_ids: Tensor, masks: Tenso
     with frozen_statistics(model):
         for name, branch in model.distillation.items():
             patches, words = model.embed_image(inputs), model.embed_text(input_ids)
+            guide = main.text.comparable(main.visual)
             if branch.masked_side == 'image':
-                patches = mask_tokens(
-                    patches, branch.choose(correlate(main.text.sentence, main.visual.patches)), branch.mask_token
-                )
+                chosen = branch.choose(correlate(guide.sentence, main.visual.patches))
+                patches = mask_tokens(patches, chosen, branch.mask_token)
             else:
                 valid = main.text.word_tokens if branch.maskable == 'words' else None
-                chosen = branch.choose(correlate(main.visual.pooled, main.text.tokens), valid)
+                chosen = branch.choose(correlate(main.visual.pooled, guide.tokens), valid)
                 words = mask_tokens(words, chosen, branch.mask_token)
             visual, text = model.encode_pair(patches, words, input_ids)
             fused = model.fuse(model.project(visual, neck=branch.neck), text.sentence, None, neck=branch.neck)
