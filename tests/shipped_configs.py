@@ -8,9 +8,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[1] / 'configs'
-CONFIGS = sorted(
-    path.relative_to(ROOT).as_posix() for room in ('cm_masksd', 'cris', 'lavt') for path in (ROOT / room).rglob('*.py')
-)
+ROOMS = ('cm_masksd', 'cris', 'detris', 'etris', 'lavt')
+CONFIGS = sorted(path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob('*.py'))
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 

@@ -32,7 +32,7 @@ from cmmasksd.registry import (
 from cmmasksd.structures import TextFeatures
 from tests.shipped_configs import CONFIGS, LOADERS, ROOT, load
 
-COUNT = 63  # raise it with every config that is added: then it is known that the new one was found and tested
+COUNT = 81  # raise it with every config that is added: then it is known that the new one was found and tested
 MAX_LINES = 60
 # those that differ by more than a number
 SHAPES = [name for name in CONFIGS if 'ablations' not in name or Path(name).stem in ('baseline', 'lmvsd-vmlsd_shared')]
@@ -117,7 +117,8 @@ def test_the_meta_model_runs_at_the_pipelines_size(name, monkeypatch):
         logits = model(
             torch.zeros(1, 3, height, width), torch.zeros(2, length, dtype=torch.long), torch.zeros(2, dtype=torch.long)
         )
-    enlarged = 4 if cfg.model.neck.get('scale_levels', True) else 8  # a ResNet's deepest grid is half of the neck's
+    # a ResNet's deepest grid is half of the neck's
+    enlarged = 8 if cfg.model.backbone.type == 'OpenCLIPResNet' else 4
     if name.startswith('lavt/'):
         enlarged = 32  # to the input's size
     assert logits.shape == (2, 1, *(enlarged * side for side in model.backbone.grid_size))

@@ -14,7 +14,11 @@ import torch
 from PIL import Image
 
 from cmmasksd.apis import ReferringInferencer
+from cmmasksd.deployment.graphs import trace
 from tests.published_models import SIZE, make_config, save_checkpoint
+from tests.test_models.test_detris import segmentor as detris
+from tests.test_models.test_etris import IDS
+from tests.test_models.test_etris import segmentor as etris
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
@@ -179,3 +183,23 @@ def test_graphs_that_answer_otherwise_are_not_written(
     with pytest.raises(RuntimeError, match='differ from those of torch by'):
         exporting.export_onnx(other, tmp_path / 'model')
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('kind', ['etris on resnet', 'etris on vit', 'detris'])
+@torch.no_grad()
+def test_encoders_that_need_the_sentence(kind: str, tmp_path: Path) -> None:
+    """Their images' graph gives embeddings; encoders and bridge run in the expressions'."""
+    model = detris() if kind == 'detris' else etris(kind.split()[-1])
+    model.eval()
+    images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
+    ids, index = IDS[[0, 1, 2, 0]], torch.tensor([0, 2, 1, 1])
+    expected = model((images.float() - model.data_preprocessor.mean) / model.data_preprocessor.std, ids, index)
+    sessions = []
+    for name, program in zip(exporting.GRAPHS, trace(model, images[:2], ids[:3], opset=18), strict=True):
+        program.save(tmp_path / name)
+        sessions.append(onnxruntime.InferenceSession(tmp_path / name, providers=['CPUExecutionProvider']))
+    image, expressions = sessions
+    (embeddings,) = image.run(None, dict(images=images.numpy()))
+    given = dict(features_0=embeddings, input_ids=ids.numpy(), image_index=index.numpy())
+    (maps,) = expressions.run(None, given)
+    np.testing.assert_allclose(maps, expected.sigmoid()[:, 0].numpy(), atol=1e-4)

@@ -35,7 +35,8 @@ expression, {machine}.
 """
 MIDDLE = """
 More recipes: [CM-MaskSD](cm_masksd/README.md), with its ablations and other towers of open_clip;
-[CRIS](cris/README.md); [LAVT](lavt/README.md). Backbones of OpenMMLab and timm go in by `ImageBackboneAdapter`:
+[CRIS](cris/README.md); [LAVT](lavt/README.md); [ETRIS](etris/README.md); [DETRIS](detris/README.md). Backbones of
+OpenMMLab and timm go in by `ImageBackboneAdapter`:
 [extending](../docs/extending.md).
 
 ## The paper's Table 1

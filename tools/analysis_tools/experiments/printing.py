@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from types import ModuleType
 
 from .comparing import Comparison
@@ -57,7 +58,8 @@ def plot(pyplot: ModuleType, experiment: Experiment, comparisons: list[Compariso
         file: the picture to write.
     """
     conditions = [each for each in experiment.conditions if any(one.condition == each for one in comparisons)]
-    figure, axes = pyplot.subplots(1, len(conditions), figsize=(2 + 3.4 * len(conditions), 4), squeeze=False)
+    width, height = 2 + 3.4 * len(conditions), 1.6 + 0.35 * len(experiment.arms)
+    figure, axes = pyplot.subplots(1, len(conditions), figsize=(width, height), squeeze=False)
     for axis, condition in zip(axes[0], conditions, strict=True):
         rows = [each for each in comparisons if each.condition == condition]
         baseline = next((each.values for each in rows if each.arm == experiment.baseline), {})
@@ -70,10 +72,10 @@ def plot(pyplot: ModuleType, experiment: Experiment, comparisons: list[Compariso
                 axis.plot(each.interval, [place] * 2, '-', color='tab:blue', zorder=2)
         axis.axvline(0, color='black', linewidth=0.8)
         axis.set_yticks(range(len(arms)), [each.arm for each in arms])
-        axis.invert_yaxis()
+        axis.set_ylim(len(arms) - 0.4, -0.6)
         axis.set_title(condition, fontsize=10)
         axis.set_xlabel(f'{comparisons[0].metric} against {experiment.baseline}')
-    figure.suptitle(experiment.title, fontsize=10)
+    figure.suptitle(fill(experiment.title, int(12 * width)), fontsize=10)
     figure.tight_layout()
     figure.savefig(file, dpi=120)
     pyplot.close(figure)
