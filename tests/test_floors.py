@@ -34,7 +34,7 @@ FLOORS = {
     **dict.fromkeys(['annotation', 'web', 'cli', 'deployment'], 3),
     '__main__': 4,
 }
-COMPONENTS = {'backbones', 'text_encoders', 'necks', 'decode_heads', 'distillation', 'segmentors'}
+COMPONENTS = {'backbones', 'text_encoders', 'bridges', 'necks', 'decode_heads', 'distillation', 'segmentors'}
 MMSEG_ROOMS = {'registry', 'structures', 'evaluation', 'engine'}  # the rest of mmseg 1.2.2 needs mmcv's compiled ops
 MAX_FILE, MAX_FUNCTION = 400, 60
 

@@ -1,4 +1,5 @@
-# DETRIS with a small ViT, all of it trained, for there is no DINOv2 to freeze: the controls' data and steps, in bfloat16.
+# DETRIS with a small ViT, all of it trained, for there is no DINOv2 to freeze: the controls' data and steps, in
+# bfloat16.
 _base_ = '../choices/model.py'
 model = dict(
     backbone=dict(

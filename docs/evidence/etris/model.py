@@ -1,4 +1,5 @@
-# ETRIS with a small ResNet, all of it trained, for there is no CLIP to freeze: the controls' data and steps, in bfloat16.
+# ETRIS with a small ResNet, all of it trained, for there is no CLIP to freeze: the controls' data and steps, in
+# bfloat16.
 _base_ = '../choices/model.py'
 
 architecture = dict(
