@@ -256,7 +256,12 @@ def test_bridges_that_cannot_be(options: dict, said: str) -> None:
 
 
 def test_a_text_tower_that_cannot_be_parted_says_so() -> None:
-    config = dict(RESNET, text_cfg=dict(TEXT, layers=4))
-    tower = MODELS.build(dict(type='cmmasksd.OpenCLIPTextTransformer', architecture=config))
-    with pytest.raises(ValueError, match='multiple of 3 blocks; this one has 4'):
-        next(tower.encode_in_stages(tower.embed_text(IDS), IDS))
+    image = segmentor('resnet').backbone
+    for options, said in (
+        (dict(layers=4), 'has 4 blocks, and no third of that is a whole number: it cannot stop between stages'),
+        (dict(embed_cls=True), 'appends a .class. token to the words: it cannot'),
+    ):
+        config = dict(RESNET, text_cfg=dict(TEXT, **options))
+        tower = MODELS.build(dict(type='cmmasksd.OpenCLIPTextTransformer', architecture=config))
+        with pytest.raises(ValueError, match=said):
+            StageBridge(encoders=(image, tower))

@@ -37,11 +37,12 @@ class StageBridge(BaseModule):
         normalise: batch norm and ReLU behind the convolutions that change the map's width (ETRIS on ViTs).
         feedforward_channels: width of the decoder layers' feed-forward network.
         dropout: of the decoder layers.
-        encoders: the image and the text encoder, both with ``encode_in_stages``; the segmentor hands them in.
+        encoders: the image and the text encoder, both with ``encode_in_stages`` and ``stage_channels``; the segmentor
+            hands them in.
 
     Raises:
         ValueError: an unknown exchange, a number of scales that is not the image encoder's of stages, or an encoder
-            that does not stop between its stages.
+            that does not stop between its stages, or cannot.
     """
 
     def __init__(
@@ -59,17 +60,17 @@ class StageBridge(BaseModule):
         image, text = _staged(encoders)
         if exchange not in get_args(Exchange):
             raise ValueError(f"exchange is 'transformer' or 'product', got {exchange!r}.")
-        if len(scales) != len(image.stage_channels):
+        widths, text_widths = image.stage_channels, text.stage_channels
+        if len(scales) != len(widths):
             raise ValueError(
-                f'scales has {len(scales)} numbers and the image encoder {len(image.stage_channels)} stages: give one '
-                'for each.'
+                f'scales has {len(scales)} numbers and the image encoder {len(widths)} stages: give one for each.'
             )
         sizes: dict[str, Any] = dict(channels=channels, num_heads=num_heads, normalise=normalise)
         if exchange == 'transformer':
             sizes |= dict(feedforward_channels=feedforward_channels, dropout=dropout)
         self.crossings = nn.ModuleList(
-            Crossing(width, text.embed_dims, scale, follows=place > 0, **sizes)
-            for place, (width, scale) in enumerate(zip(image.stage_channels, scales))
+            Crossing(width, text_width, scale, follows=place > 0, **sizes)
+            for place, (width, text_width, scale) in enumerate(zip(widths, text_widths, scales, strict=True))
         )
 
     def init_weights(self) -> None:

@@ -19,6 +19,7 @@ from cmmasksd.structures import TextFeatures
 
 Adapters = Mapping[int, nn.Module]
 NO_ADAPTERS: Adapters = MappingProxyType({})
+STAGES = 3  # as many as the image encoders'
 
 
 def roles(text: TextTransformer, text_cfg: dict[str, Any]) -> TokenRoles:
@@ -89,24 +90,24 @@ def encode_in_stages(
     input_ids: Tensor,
     roles: TokenRoles,
     adapters: Adapters = NO_ADAPTERS,
-    stages: int = 3,
 ) -> Stages[TextFeatures]:
-    """As :func:`encode`, stopping at equal parts of the depth with what is there (E, L, D_t).
-
-    Raises:
-        ValueError: the sentence has a token of its own (CoCa), or the depth cannot be parted so.
+    """As :func:`encode`, of a tower that :func:`why_no_stages` has nothing against, stopping at each third of the depth
+    with what is there (E, L, D_t).
     """
     depth = len(text.transformer.resblocks)
-    if text.cls_emb is not None or depth % stages:
-        raise ValueError(
-            f'A bridge needs a text tower without a [class] token and with a multiple of {stages} blocks; this one has '
-            f'{depth} blocks{"" if text.cls_emb is None else ", and such a token"}.'
-        )
     x, mask = _start(text, word_embeddings, input_ids)
-    for first in range(0, depth, depth // stages):
-        x = _run_blocks(text, range(first, first + depth // stages), x, mask, adapters)
+    for first in range(0, depth, depth // STAGES):
+        x = _run_blocks(text, range(first, first + depth // STAGES), x, mask, adapters)
         x = x + (yield x)
     return _finish(text, text.ln_final(x), None, input_ids, roles)
+
+
+def why_no_stages(text: TextTransformer) -> str | None:
+    """The reason where this tower cannot be parted into stages, else None."""
+    if text.cls_emb is not None:
+        return 'appends a [class] token to the words'
+    depth = len(text.transformer.resblocks)
+    return f'has {depth} blocks, and no third of that is a whole number' if depth % STAGES else None
 
 
 def _finish(

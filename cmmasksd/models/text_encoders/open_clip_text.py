@@ -98,10 +98,21 @@ class OpenCLIPTextTransformer(OpenCLIPTower):
             return self._kind.encode(self.text, word_embeddings, input_ids, self.roles)
         return clip_text_tower.encode(self.text, word_embeddings, input_ids, self.roles, self._adapters())
 
+    @property
+    def stage_channels(self) -> tuple[int, ...]:
+        """Widths of what :meth:`encode_in_stages` stops with.
+
+        Raises:
+            ValueError: the tower cannot be parted into stages.
+        """
+        in_transformers = 'is one of transformers'
+        reason = in_transformers if self._kind is not clip_text_tower else clip_text_tower.why_no_stages(self.text)
+        if reason:
+            raise ValueError(f'The text tower of {self.name} {reason}: it cannot stop between stages for a bridge.')
+        return (self.embed_dims,) * clip_text_tower.STAGES
+
     def encode_in_stages(self, word_embeddings: Tensor, input_ids: Tensor) -> Stages[TextFeatures]:
         """As :meth:`encode_text`, stopping at each third of the depth with what is there (E, L, D_t)."""
-        if self._kind is not clip_text_tower:
-            raise ValueError(f'The text tower of {self.name} is of transformers, and does not stop between its stages.')
         return clip_text_tower.encode_in_stages(self.text, word_embeddings, input_ids, self.roles, self._adapters())
 
     def forward(self, input_ids: Tensor) -> TextFeatures:
