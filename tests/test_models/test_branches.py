@@ -113,7 +113,7 @@ def test_vmlsd_masks_the_correlated_words_before_positions(tiny_model, make_batc
     main = model.encode(inputs, ids, index)
     seen = []
     text = model.text_encoder.text
-    text.transformer.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    text.transformer.resblocks[0].register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
     branch = model.distillation['vmlsd']
     branch.mask_token.fill_(3)
     branch.student(model, main)
@@ -141,7 +141,9 @@ def test_vmlsd_may_mask_the_whole_sequence(tiny_model, make_batch):
     inputs, ids, index, _ = preprocess(model, make_batch((7, 6), length=14))
     main = model.encode(inputs, ids, index)
     branch, seen, others = model.distillation['vmlsd'], [], 0
-    model.text_encoder.text.transformer.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    model.text_encoder.text.transformer.resblocks[0].register_forward_pre_hook(
+        lambda module, arguments: seen.append(arguments[0])
+    )
     branch.mask_token.fill_(3)
     for _ in range(10):
         branch.student(model, main)

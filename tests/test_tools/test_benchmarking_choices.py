@@ -25,7 +25,7 @@ def test_settings_are_compared_and_taken_back(tiny_cfg, monkeypatch):
     small, enlarged = (f'bfloat16, {way}' for way in ('convolved on the small map', 'enlarged and convolved'))
     assert comparison.flop_ratio(small) == 1 < comparison.flop_ratio(enlarged)
     dtypes = {name: one.dtype for name, one in comparison.measurements.items()}
-    assert all(name.startswith(dtype) for name, dtype in dtypes.items()) and len(dtypes) == 7
+    assert all(name.startswith(dtype) for name, dtype in dtypes.items()) and len(dtypes) == 8
 
 
 @pytest.mark.parametrize(
