@@ -179,7 +179,8 @@ HELPFUL = [
 @pytest.mark.parametrize('tool', HELPFUL)
 def test_help_does_not_import_the_models(tool: str) -> None:
     code = (
-        f"import runpy, sys; sys.argv = ['x', '--help']\ntry: runpy.run_path('tools/{tool}', run_name='__main__')\n"
+        f"import runpy, sys; sys.argv = ['x', '--help']; sys.path.insert(0, '{Path('tools', tool).parent}')\n"
+        f"try: runpy.run_path('tools/{tool}', run_name='__main__')\n"
         "except SystemExit: print('open_clip' in sys.modules, 'cmmasksd.models' in sys.modules)"
     )
     done = subprocess.run(
