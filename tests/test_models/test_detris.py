@@ -327,6 +327,10 @@ def test_other_models_of_timm_are_refused() -> None:
         LanguageAlignedViT('vit_base_patch14_dinov2', options=OPTIONS)
     with pytest.raises(ValueError, match='needs its text'):
         backbone().encode_image(torch.zeros(1, 16, 32))
+    with pytest.raises(ValueError, match='built for words of width 12, and got 20: set its word_channels=20'):
+        wide = torch.zeros(1, 6, 20)
+        nothing = torch.zeros(1, 6, dtype=torch.bool)
+        backbone().encode_image(torch.zeros(1, 16, 32), TextFeatures(wide, wide, wide[:, 0], nothing, ~nothing))
     with pytest.raises(ValueError, match=r'built for inputs of \(64, 64\), got \(32, 32\)'):
         backbone().embed_image(torch.zeros(1, 3, 32, 32))
 

@@ -255,6 +255,27 @@ def test_bridges_that_cannot_be(options: dict, said: str) -> None:
         StageBridge(**{'encoders': (model.backbone, model.text_encoder), **options})
 
 
+@torch.no_grad()
+def test_an_image_is_run_once_up_to_where_the_encoders_meet(kind: str) -> None:
+    model, seen = segmentor(kind).eval(), []
+    visual = model.backbone.visual
+    parts = (visual.layer2, visual.layer3) if kind == 'resnet' else visual.transformer.resblocks[:2]
+    for part in parts:
+        part.register_forward_pre_hook(lambda layer, arguments: seen.append(len(arguments[0])))
+    model(torch.randn(2, 3, 64, 64), IDS, torch.tensor([0, 1, 0]))
+    assert seen == [2, 3]
+
+
+def test_scales_that_lead_to_different_grids_are_told() -> None:
+    model, ids = segmentor('resnet').eval(), IDS[:1]
+    model.bridge = StageBridge(scales=(1, 1, 1), encoders=(model.backbone, model.text_encoder)).eval()
+    with pytest.raises(ValueError, match='meet on grids of 64 and 16 points: give StageBridge scales'):
+        model(torch.randn(1, 3, 64, 64), ids)
+    neck = SentenceGatedNeck((4, 6, 8), 5, 16, scales=(1, 1, 1))
+    with pytest.raises(ValueError, match=r'grids of \[\(2, 2\), \(4, 4\), \(8, 8\)\]: give SentenceGatedNeck scales'):
+        neck.project((torch.randn(1, 4, 8, 8), torch.randn(1, 6, 4, 4), torch.randn(1, 8, 2, 2)))
+
+
 def test_a_text_tower_that_cannot_be_parted_says_so() -> None:
     image = segmentor('resnet').backbone
     for options, said in (

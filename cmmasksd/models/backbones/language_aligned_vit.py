@@ -88,6 +88,7 @@ class LanguageAlignedViT(BaseModule):
                 f'{depth - 1}, and one adapter at least.'
             )
         self.pretrained = pretrained
+        self.word_channels = word_channels
         self.out_indices = tuple(out_indices)
         self.grid_size = (self.image_size[0] // patch[0], self.image_size[1] // patch[1])
         self.embed_dims: int = self.trunk.embed_dim
@@ -132,10 +133,15 @@ class LanguageAlignedViT(BaseModule):
         """Patch embeddings (B, N, D), masked or not, and E sentences -> three levels and the patches of E expressions.
 
         Raises:
-            ValueError: no text.
+            ValueError: no text, or words of another width.
         """
         if text is None:
             raise ValueError('LanguageAlignedViT reads the sentence with the image: encode_image needs its text.')
+        if text.words.shape[2] != self.word_channels:
+            raise ValueError(
+                f'LanguageAlignedViT was built for words of width {self.word_channels}, and got {text.words.shape[2]}: '
+                f'set its word_channels={text.words.shape[2]}.'
+            )
         x, levels, asking = self._start(patch_embeddings), [], None
         for place, block in enumerate(self.trunk.blocks):
             if place == self.first_adapter:

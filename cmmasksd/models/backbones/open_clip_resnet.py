@@ -12,7 +12,7 @@ from cmmasksd.models.attention import attend
 from cmmasksd.models.open_clip_tower import Architecture, OpenCLIPTower
 from cmmasksd.models.stages import Stages
 from cmmasksd.registry import MODELS
-from cmmasksd.structures import TextFeatures, VisualFeatures
+from cmmasksd.structures import TextFeatures, VisualFeatures, gather_images
 
 STRIDE = 32  # of the deepest map
 
@@ -91,13 +91,17 @@ class OpenCLIPResNet(OpenCLIPTower):
         middle = visual.layer3(shallow)
         return self._finish(shallow, middle, visual.layer4(middle))
 
-    def encode_in_stages(self, patch_embeddings: Tensor) -> Stages[VisualFeatures]:
-        """As :meth:`encode_image`, stopping behind the last three stages with their maps (B, C_l, h_l, w_l)."""
-        outputs, x = [], self._first_stage(patch_embeddings)
-        for stage in (self.visual.layer2, self.visual.layer3, self.visual.layer4):
+    def encode_in_stages(self, patch_embeddings: Tensor, image_index: Tensor | None = None) -> Stages[VisualFeatures]:
+        """As :meth:`encode_image`, stopping behind the last three stages with their maps (E, C_l, h_l, w_l).
+
+        Up to the first of these the B images are run, and from there on that of each expression, ``image_index`` (E,).
+        """
+        first = self.visual.layer2(self._first_stage(patch_embeddings))
+        x = gather_images(first, image_index)
+        outputs = [x := x + (yield x)]
+        for stage in (self.visual.layer3, self.visual.layer4):
             x = stage(x)
-            x = x + (yield x)
-            outputs.append(x)
+            outputs.append(x := x + (yield x))
         return self._finish(*outputs)
 
     def _first_stage(self, patch_embeddings: Tensor) -> Tensor:

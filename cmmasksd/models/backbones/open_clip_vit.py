@@ -19,7 +19,7 @@ from cmmasksd.models.backbones.positions import resize_positions
 from cmmasksd.models.open_clip_tower import Architecture, OpenCLIPTower
 from cmmasksd.models.stages import Stages
 from cmmasksd.registry import MODELS
-from cmmasksd.structures import TextFeatures, VisualFeatures
+from cmmasksd.structures import TextFeatures, VisualFeatures, gather_images
 
 
 @MODELS.register_module()
@@ -103,13 +103,17 @@ class OpenCLIPVisionTransformer(OpenCLIPTower):
             outputs.append(x)
         return self._finish(outputs)
 
-    def encode_in_stages(self, patch_embeddings: Tensor) -> Stages[VisualFeatures]:
-        """As :meth:`encode_image`, stopping behind each level's block and the last one with its map (B, D, h, w)."""
+    def encode_in_stages(self, patch_embeddings: Tensor, image_index: Tensor | None = None) -> Stages[VisualFeatures]:
+        """As :meth:`encode_image`, stopping behind each level's block and the last one with its map (E, D, h, w).
+
+        Up to the first of these the B images are run, and from there on that of each expression, ``image_index`` (E,).
+        """
         outputs: list[Tensor] = []
         x, options = self._trunk.start(self.visual, patch_embeddings)
         leading = self._trunk.leading_tokens(self.visual)
         for span in self._spans:
             x = self._run(span, x, options)
+            x = x if outputs else gather_images(x, image_index)
             added = yield self._to_map(x[:, leading:])
             x = torch.cat([x[:, :leading], x[:, leading:] + added.flatten(2).transpose(1, 2)], dim=1)
             outputs.append(x)

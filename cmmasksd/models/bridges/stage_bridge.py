@@ -84,17 +84,27 @@ class StageBridge(BaseModule):
                 nn.init.kaiming_normal_(layer.weight, mode='fan_out', nonlinearity='relu')
 
     def forward(
-        self, backbone: Any, text_encoder: Any, patch_embeddings: Tensor, word_embeddings: Tensor, input_ids: Tensor
+        self,
+        backbone: Any,
+        text_encoder: Any,
+        patch_embeddings: Tensor,
+        word_embeddings: Tensor,
+        input_ids: Tensor,
+        image_index: Tensor | None = None,
     ) -> tuple[VisualFeatures, TextFeatures]:
-        """Runs both encoders, stage by stage, for E pairs.
+        """Runs both encoders, stage by stage, for E pairs; before they first meet, an image is run once.
 
         Args:
             backbone, text_encoder: those that the bridge was built for.
-            patch_embeddings: (E, M, D).
+            patch_embeddings: (B, M, D).
             word_embeddings: (E, L, D_t).
             input_ids: (E, L).
+            image_index: (E,) the image of each expression; None: one expression an image, in order.
+
+        Raises:
+            ValueError: ``scales`` that bring the stages' maps to different grids.
         """
-        image = backbone.encode_in_stages(patch_embeddings)
+        image = backbone.encode_in_stages(patch_embeddings, image_index)
         text = text_encoder.encode_in_stages(word_embeddings, input_ids)
         maps, words, before = next(image), next(text), None
         for crossing in self.crossings:
@@ -139,6 +149,11 @@ class Crossing(nn.Module):
         narrow = self.narrow_image(maps)
         pixels, tokens = narrow.flatten(2).transpose(1, 2), self.narrow_text(words)
         if before is not None and self.image_norm is not None and self.text_norm is not None:
+            if before[0].shape != pixels.shape:
+                raise ValueError(
+                    f'The stages meet on grids of {before[0].shape[1]} and {pixels.shape[1]} points: give StageBridge '
+                    'scales that bring all maps to one grid, (0.5, 1, 2) for a ResNet, (1, 1, 1) for a ViT.'
+                )
             pixels, tokens = self.image_norm(pixels + before[0]), self.text_norm(tokens + before[1])
         told = self.tell_image(pixels, tokens).transpose(1, 2).unflatten(2, narrow.shape[2:])
         return self.widen_image(told), self.widen_text(self.tell_text(tokens, pixels)), (pixels, tokens)

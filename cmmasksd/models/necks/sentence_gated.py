@@ -59,8 +59,18 @@ class SentenceGatedNeck(BaseModule):
         self.output = ConvBNReLU(out_channels, out_channels, 3)
 
     def project(self, levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """What depends on the image alone: levels (B, C_l, h_l, w_l) -> (B, out_channels, h, w) each."""
-        return tuple(layer(level) for layer, level in zip(self.levels, levels, strict=True))
+        """What depends on the image alone: levels (B, C_l, h_l, w_l) -> (B, out_channels, h, w) each.
+
+        Raises:
+            ValueError: ``scales`` that bring them to different grids.
+        """
+        projected = tuple(layer(level) for layer, level in zip(self.levels, levels, strict=True))
+        if len(grids := {tuple(level.shape[2:]) for level in projected}) > 1:
+            raise ValueError(
+                f'The levels meet on grids of {sorted(grids)}: give SentenceGatedNeck scales that bring all levels to '
+                'one grid, (0.5, 1, 2) for a ResNet, (1, 1, 1) for a ViT.'
+            )
+        return projected
 
     def fuse(self, projected: Sequence[Tensor], sentence: Tensor, image_index: Tensor | None = None) -> Tensor:
         """Fuses E sentences (E, C) with the images they speak of, ``image_index`` (E,): (E, out_channels, h, w)."""

@@ -24,7 +24,6 @@ from cmmasksd.structures import (
     MainBranch,
     TextFeatures,
     VisualFeatures,
-    gather_images,
     join_branches,
 )
 
@@ -159,8 +158,8 @@ class ReferringSegmentor(BaseModel):
             features of the B images, or, where ``image_needs_text``, of the E expressions; and of the E expressions.
         """
         if self.bridge is not None:
-            patch_embeddings = gather_images(patch_embeddings, image_index)
-            return self.bridge(self.backbone, self.text_encoder, patch_embeddings, word_embeddings, input_ids)
+            encoders = self.backbone, self.text_encoder
+            return self.bridge(*encoders, patch_embeddings, word_embeddings, input_ids, image_index)
         text = self.encode_text(word_embeddings, input_ids) if text is None else text
         return self.encode_image(patch_embeddings, text, image_index), text
 
