@@ -107,6 +107,16 @@ def test_lmvsd_masks_the_correlated_patches_before_positions(tiny_model, make_ba
 
 
 @torch.no_grad()
+def test_lmvsd_encodes_no_sentence_again(tiny_model, make_batch):
+    model = tiny_model(distillation=branch_of('LMVSD')).eval()
+    inputs, ids, index, _ = preprocess(model, make_batch((2, 1)))
+    main, seen = model.encode(inputs, ids, index), []
+    model.text_encoder.text.transformer.resblocks[0].register_forward_pre_hook(lambda *_: seen.append(1))
+    student = model.distillation['lmvsd'].student(model, main)
+    assert student.text is main.text and not seen
+
+
+@torch.no_grad()
 def test_vmlsd_masks_the_correlated_words_before_positions(tiny_model, make_batch):
     model = tiny_model(distillation=branch_of('VMLSD', top_k=0.5, mask_ratio=0.5)).eval()
     inputs, ids, index, _ = preprocess(model, make_batch((7, 6), length=14))

@@ -16,7 +16,7 @@ from cmmasksd.models.adapters import DenseConvolutions, ImageAligner, TextAdapte
 from cmmasksd.models.backbones.dinov2_weights import rename_dinov2
 from cmmasksd.registry import MODELS
 from cmmasksd.structures import TextFeatures, VisualFeatures
-from tests.test_models.test_etris import IDS, VIT
+from tests.test_models.test_etris import HEAD, IDS, VIT
 from tests.test_models.test_mixing import BOTH, SIZE, check_the_whole_life
 
 NAME = 'vit_base_patch14_reg4_dinov2'
@@ -63,15 +63,7 @@ def segmentor(distillation: list[dict] | None = None, side: int = 64) -> Any:
                 scales=(1, 1, 1),
                 residual=True,
             ),
-            decode_head=dict(
-                type='cmmasksd.VisionLanguageDecodeHead',
-                channels=32,
-                word_channels=12,
-                text_channels=16,
-                num_layers=1,
-                num_heads=2,
-                feedforward_channels=16,
-            ),
+            decode_head=HEAD,
             distillation=distillation or [],
         )
     )

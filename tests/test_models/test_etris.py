@@ -23,6 +23,15 @@ RESNET: dict[str, Any] = dict(
 VIT: dict[str, Any] = dict(
     embed_dim=16, quick_gelu=True, vision_cfg=dict(image_size=64, patch_size=16, layers=3, width=64), text_cfg=TEXT
 )
+HEAD = dict(
+    type='cmmasksd.VisionLanguageDecodeHead',
+    channels=32,
+    word_channels=12,
+    text_channels=16,
+    num_layers=1,
+    num_heads=2,
+    feedforward_channels=16,
+)
 IDS = torch.tensor([[49406, 736, 28157, 49407, 0, 0], [49406, 5, 49407, 0, 0, 0], [49406, 7, 8, 9, 10, 49407]])
 BRANCHES = [dict(type='cmmasksd.LMVSD', top_k=1.0, mask_ratio=1.0), dict(type='cmmasksd.VMLSD')]
 
@@ -47,15 +56,7 @@ def segmentor(kind: str, distillation: list[dict] | None = None, side: int = 64)
                 out_channels=32,
                 scales=scales,
             ),
-            decode_head=dict(
-                type='cmmasksd.VisionLanguageDecodeHead',
-                channels=32,
-                word_channels=12,
-                text_channels=16,
-                num_layers=1,
-                num_heads=2,
-                feedforward_channels=16,
-            ),
+            decode_head=HEAD,
             distillation=distillation or [],
         )
     )

@@ -41,7 +41,7 @@ class ReferringSegmentor(BaseModel):
         neck: with ``project`` (image alone) and ``fuse`` (per expression).
         decode_head: from fused features, words, padding and sentence to logits, with ``loss_decode``.
         bridge: carries features between the layers of the two encoders while they run (ETRIS); see
-            :class:`~cmmasksd.models.bridges.Bridge`. None: the encoders know nothing of one another, but for a
+            :class:`~cmmasksd.models.bridges.StageBridge`. None: the encoders know nothing of one another, but for a
             ``needs_text`` backbone.
         distillation: training-only branches, such as ``[dict(type='LMVSD'), dict(type='VMLSD')]``; their losses are
             named after them.

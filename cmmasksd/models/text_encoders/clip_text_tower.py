@@ -75,7 +75,6 @@ def encode(
         input_ids: (E, L).
         roles: which tokens are words.
         adapters: beside the feed-forward networks of blocks, by their place.
-
     """
     if text.cls_emb is not None:
         return _finish(text, *_run_with_class_token(text, word_embeddings, input_ids), input_ids, roles)
