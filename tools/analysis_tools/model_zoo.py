@@ -30,7 +30,7 @@ takes either branch of self-distillation (or MaskRIS, AMLRIS, dropout) by a line
 `model = dict(distillation=[dict(type='LMVSD'), dict(type='VMLSD')])`; all but LAVT, whose pictures are stretched and
 whose words are BERT's, are exported too. GFLOP and times are of an image with one and with eight expressions, at the
 config's input, which [benchmarks](../docs/benchmarks.md) explains; where the image encoder reads the sentence (LAVT,
-ETRIS, DETRIS) its first stage, which does not, is counted for each expression and run once. Times are shares of what
+ETRIS, DETRIS) what comes before that is counted for each expression and run once. Times are shares of what
 {base} takes for one expression, {machine};
 ETRIS's were measured beside {base} alone.
 
